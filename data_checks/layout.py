@@ -1,0 +1,85 @@
+"""Are the folders there that the catalog names? The first check, before any file is opened.
+
+In: the data root and the class folders wanted. Out: findings, each with the nearest name that is there.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from data_checks.findings import Finding
+
+
+@dataclass(frozen=True, slots=True)
+class ClassFolder:
+    """A folder whose images share a label.
+
+    Attributes:
+        disease: key of the catalog.
+        source: source folder that it belongs to, relative to the root.
+        path: the class folder, relative to the root, with / between folders.
+        label: 1 positive, 0 negative, None unknown.
+        shipped_split: train, validation or test, where the source ships a split.
+    """
+
+    disease: str
+    source: str
+    path: str
+    label: int | None
+    shipped_split: str | None
+
+
+def check_layout(root: Path, wanted: Iterable[ClassFolder]) -> list[Finding]:
+    """Return a finding for every source folder and class folder that is not there.
+
+    A missing source is said once, not once per class.
+    """
+    findings: dict[tuple[str, str], Finding] = {}
+    for folder in wanted:
+        code, missing = "class_folder_missing", folder.path
+        if not (root / folder.source).is_dir():
+            code, missing = "source_missing", folder.source
+        elif (root / folder.path).is_dir():
+            continue
+        findings.setdefault((folder.disease, missing), _missing(root, folder.disease, code, missing))
+    return list(findings.values())
+
+
+def _missing(root: Path, disease: str, code: str, missing: str) -> Finding:
+    parent, name = _first_missing(root, missing)
+    beside = sorted(child.name for child in (root / parent).iterdir() if child.is_dir())
+    near = _nearest(name, beside)
+    there = f"there are {', '.join(repr(b) for b in beside[:8])}{' ...' if len(beside) > 8 else ''}"
+    looked = f"'{missing}' was looked for below the data root; '{parent}' has no folder '{name}'"
+    kind = "source folder" if code == "source_missing" else "class folder"
+    if near is None:
+        fix = f"put the images there, or name the right {kind} of [diseases.{disease}] in your diseases.toml"
+        return Finding(disease, code, "fail", f"{looked}; {there if beside else 'it is empty'}.", fix)
+    mended = str(PurePosixPath(missing.replace(str(parent / name), str(parent / near), 1)))
+    said = repr(mended if code == "source_missing" else near).replace("'", '"')
+    key = "folder" if code == "source_missing" else "class name"
+    fix = f"in [[diseases.{disease}.sources]] of your diseases.toml, write the {key} as {said}"
+    return Finding(disease, code, "fail", f"{looked}; did you mean '{near}'? ({there})", fix)
+
+
+def _first_missing(root: Path, missing: str) -> tuple[PurePosixPath, str]:
+    """Return the deepest part of the path that is there, and the name that is not in it."""
+    reached = PurePosixPath(".")
+    for part in PurePosixPath(missing).parts:
+        if not (root / reached / part).is_dir():
+            return reached, part
+        reached /= part
+    return reached, ""
+
+
+def _nearest(name: str, beside: list[str]) -> str | None:
+    folded = {_fold(b): b for b in beside}
+    near = difflib.get_close_matches(_fold(name), folded, n=1, cutoff=0.6)
+    return folded[near[0]] if near else None
+
+
+def _fold(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())

@@ -1,0 +1,135 @@
+"""Which files lie below the class folders, and their bytes: the only code that walks the user's folders.
+
+Anything may be there: loops, dead links, pipes, files that vanish. Each becomes an entry with a reason code,
+never an exception.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Why a file cannot even be opened; reasons to do with its content are `image_facts.UNREADABLE`.
+UNREACHABLE = {
+    "broken_link": "A link that leads nowhere or in a circle. Remove it, or mend its target.",
+    "outside_root": "A link that leads out of the data root. Copy the file, or name a root that holds both.",
+    "permission_denied": "The file or folder may not be read. Give the user who runs radtrain read permission.",
+    "vanished": "The file was gone, or had changed, when it was read. Run again when nobody writes there.",
+    "not_a_file": "A pipe, socket or device. Remove it.",
+    "name_not_utf8": "The name is not valid UTF-8. Rename the file.",
+    "file_too_large": "No radiograph is larger than 512 MiB. Remove the file, or export it as PNG.",
+    "read_error": "The disk reported an error. Check the disk or the network mount.",
+}
+#: A file is read whole into memory.
+MAX_BYTES = 512 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A file: path relative to the root, bytes, time of change (ns), or the reason why it cannot be read."""
+
+    path: str
+    bytes: int
+    mtime_ns: int
+    unreachable: str | None = None
+
+
+class UnreachableFile(Exception):
+    """A file cannot be read; carries a code of UNREACHABLE."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{reason}: {UNREACHABLE[reason]}")
+
+
+def list_files(root: Path, folders: Iterable[str]) -> Iterator[Entry]:
+    """Yield every file below the folders once, in no certain order.
+
+    Links are followed inside the root, and each folder is entered once below each of `folders`.
+
+    Args:
+        root: the data root.
+        folders: class folders, relative to the root; those that are not there are passed over (the layout
+            check names them).
+    """
+    inside = root.resolve()
+    seen: set[str] = set()
+    for start in folders:
+        waiting, visited = [start], set()
+        while waiting:
+            folder = waiting.pop()
+            try:
+                listing = sorted(os.scandir(root / folder), key=lambda item: item.name)
+                place = (root / folder).stat()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                yield Entry(_text(folder), -1, -1, _reason(error))
+                continue
+            if (place.st_dev, place.st_ino) in visited:
+                continue
+            visited.add((place.st_dev, place.st_ino))
+            for item in listing:
+                path = f"{folder}/{item.name}"
+                entry = _entry(item, path, inside)
+                if entry is None:
+                    waiting.append(path)
+                elif path not in seen:
+                    seen.add(path)
+                    yield entry
+
+
+def read_bytes(root: Path, entry: Entry) -> bytes:
+    """Return the bytes of a listed file.
+
+    Raises:
+        UnreachableFile: it cannot be read, or is not what it was when it was listed.
+    """
+    if entry.unreachable is not None:
+        raise UnreachableFile(entry.unreachable)
+    try:
+        data = (root / entry.path).read_bytes()
+    except OSError as error:
+        raise UnreachableFile(_reason(error)) from error
+    if len(data) != entry.bytes:
+        raise UnreachableFile("vanished")
+    return data
+
+
+def _entry(item: os.DirEntry[str], path: str, inside: Path) -> Entry | None:
+    """Return the entry of a file, or None for a folder that is to be listed."""
+    try:
+        if item.is_symlink() and not Path(item.path).resolve(strict=True).is_relative_to(inside):
+            return Entry(_text(path), -1, -1, "outside_root")
+        state = item.stat()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+        return Entry(_text(path), -1, -1, _reason(error))
+    if stat.S_ISDIR(state.st_mode):
+        return None
+    reason = None
+    if not stat.S_ISREG(state.st_mode):
+        reason = "not_a_file"
+    elif _text(path) != path:
+        reason = "name_not_utf8"
+    elif state.st_size > MAX_BYTES:
+        reason = "file_too_large"
+    return Entry(_text(path), state.st_size, state.st_mtime_ns, reason)
+
+
+def _reason(error: OSError | RuntimeError) -> str:
+    if isinstance(error, PermissionError):
+        return "permission_denied"
+    if isinstance(error, RuntimeError) or error.errno == errno.ELOOP:
+        return "broken_link"
+    if isinstance(error, FileNotFoundError):
+        return "vanished" if error.filename is None or not os.path.islink(error.filename) else "broken_link"
+    return "read_error"
+
+
+def _text(path: str) -> str:
+    """Return the path as text that can be written: bytes that are no UTF-8 are shown as question marks."""
+    return path.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,241 @@
+"""The command `radtrain`. Reads words, calls a flow, shows what came of it, and ends with a documented code.
+
+Imports stand in the functions that need them, so that `radtrain --help` and every error answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tomllib
+from collections.abc import Sequence
+from typing import Any
+
+from tasks.core.errors import EXIT_CODES, CatalogError, RadtrainError, StorageError
+from tasks.core.settings import QUIET, Settings, read_settings
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    said = _parser().parse_args(words)
+    try:
+        return said.run(said)
+    except RadtrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped. What was finished is kept; the same command goes on from there.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    codes = "\n".join(f"  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+    parser = argparse.ArgumentParser(
+        prog="radtrain",
+        description="Folders of X-ray images in; validated, tracked, comparable disease classifiers out.",
+        epilog=f"exit codes:\n{codes}\n\nNo model that this program makes is for diagnosis.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    train = commands.add_parser(
+        "train", help="train and evaluate a classifier for every disease of the catalog"
+    )
+    train.add_argument("profile", help="how: a profile of the catalog, such as fast")
+    train.add_argument("--disease", action="append", metavar="KEY", help="only this one; may be said again")
+    train.add_argument("--data", metavar="DIR", help="the data root (RADTRAIN_DATA)")
+    train.add_argument(
+        "--catalog", metavar="DIR", help="folder with your own catalog files (RADTRAIN_CATALOG)"
+    )
+    _add_run_options(train)
+    train.set_defaults(run=_train)
+
+    demo = commands.add_parser(
+        "demo", help="draw phantoms of five diseases and train on them: no data, no network"
+    )
+    demo.add_argument(
+        "--patients", type=int, default=240, metavar="N", help="per disease, two images each (240)"
+    )
+    _add_run_options(demo)
+    demo.set_defaults(run=_demo)
+
+    cache = commands.add_parser("cache", help="list or prune cached pixels and features")
+    cache.add_argument("--home", metavar="DIR", help="the home folder (RADTRAIN_HOME)")
+    cache.add_argument("--json", action="store_true", help="print JSON")
+    actions = cache.add_subparsers(metavar="ACTION")
+    cache.set_defaults(run=_list_cache)
+    prune = actions.add_parser("prune", help="remove cached rows; they are computed again when needed")
+    prune.add_argument("--idle-days", type=float, metavar="N", help="what was not used for N days")
+    prune.add_argument(
+        "--space", action="append", metavar="ID", help="this one, as `radtrain cache` lists it"
+    )
+    prune.add_argument("--all", action="store_true", help="everything")
+    prune.set_defaults(run=_prune_cache)
+    return parser
+
+
+def _add_run_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--home", metavar="DIR", help="folder for caches, runs and databases (RADTRAIN_HOME)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, batches, dropout and resampling (0)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a figure of the profile"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def _train(said: argparse.Namespace) -> int:
+    settings = read_settings(os.environ, data=said.data, home=said.home, catalog=said.catalog)
+    return _run_flow(said, settings, said.profile, said.disease)
+
+
+def _demo(said: argparse.Namespace) -> int:
+    from tasks.draw_phantoms import write_phantoms
+
+    from tasks.core.catalog import DEMO
+
+    if said.patients < 20:
+        raise CatalogError(
+            "The demo needs more patients.",
+            where="--patients",
+            expected="at least 20: each split must hold both classes",
+            received=said.patients,
+            fix="leave it out, or name a larger number",
+        )
+    home = read_settings(os.environ, home=said.home).home
+    data = home / "demo" / f"phantoms-{said.patients}"
+    settings = read_settings({}, data=str(data), home=str(home), catalog=str(DEMO))
+    _prepare(settings)
+    print(f"Drawing synthetic phantoms of {said.patients} patients per disease ...", file=sys.stderr)
+    write_phantoms(data, patients=said.patients)
+    return _run_flow(said, settings, "fast", None)
+
+
+def _run_flow(said: argparse.Namespace, settings: Settings, profile: str, diseases: list[str] | None) -> int:
+    overrides = dict(_setting(text) for text in said.set)
+    wanted = _check_request(settings, profile, diseases, overrides)
+    _prepare(settings)
+
+    from flows.server import prefect_server
+
+    with prefect_server(settings.home) as wait_for_server:
+        # Quiet on the console only: the server still gets every line.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        from flows.terminal import following, show_report
+        from flows.train_all import train_all
+
+        wait_for_server()
+        with following(len(wanted)):
+            state = train_all(
+                profile=profile,
+                diseases=list(wanted),
+                seed=said.seed,
+                overrides=overrides,
+                data=str(settings.data) if settings.data else None,
+                catalog=str(settings.catalog) if settings.catalog else None,
+                home=str(settings.home),
+                return_state=True,
+            )
+        report = state.result(raise_on_failure=False)
+        if isinstance(report, BaseException):
+            raise report
+    if said.json:
+        print(json.dumps(report.to_json()))
+    else:
+        show_report(report)
+    return report.exit_code()
+
+
+def _check_request(
+    settings: Settings, profile: str, diseases: list[str] | None, overrides: dict[str, Any]
+) -> tuple[str, ...]:
+    """Return the diseases wanted; a wrong word is answered at once, before any server or worker is started."""
+    from tasks.core.catalog import load_catalog
+
+    catalog = load_catalog(settings.catalog)
+    catalog.profile(profile, overrides)
+    wanted = catalog.disease_keys(diseases)
+    settings.require_data()
+    return wanted
+
+
+def _prepare(settings: Settings) -> None:
+    from tasks.store import prepare_home
+
+    prepare_home(settings.home)
+
+
+def _list_cache(said: argparse.Namespace) -> int:
+    from tasks.cache import list_spaces
+
+    spaces = list(list_spaces(read_settings(os.environ, home=said.home).home / "cache"))
+    _show_spaces(spaces, as_json=said.json, empty="The cache is empty.")
+    return 0
+
+
+def _prune_cache(said: argparse.Namespace) -> int:
+    from tasks.cache import list_spaces, prune
+
+    cache = read_settings(os.environ, home=said.home).home / "cache"
+    known = [use.digest for use in list_spaces(cache)]
+    strange = [space for space in said.space or () if space not in known]
+    if strange or not (said.all or said.space or said.idle_days is not None):
+        raise StorageError(
+            f"There is no cache space '{strange[0]}'." if strange else "Nothing was named to be removed.",
+            where=cache,
+            expected="--all, --idle-days N, or --space ID",
+            received=" ".join(strange) or "none of them",
+            fix="see `radtrain cache` for the spaces that there are",
+        )
+    gone = prune(cache, idle_days=said.idle_days or 0.0, digests=said.space or ())
+    _show_spaces(gone, as_json=said.json, empty="Nothing was removed.")
+    return 0
+
+
+def _show_spaces(spaces: list[Any], *, as_json: bool, empty: str) -> None:
+    if as_json:
+        keys = ("kind", "digest", "describes", "rows", "bytes", "idle_days")
+        print(json.dumps([{key: getattr(use, key) for key in keys} for use in spaces]))
+        return
+    for use in spaces:
+        about = ", ".join(
+            f"{key} {value}" for key, value in use.describes.items() if key not in ("shape", "dtype")
+        )
+        print(
+            f"{use.digest}  {use.kind:<8} {use.rows:>8} rows {use.bytes / 2**20:>9.1f} MiB  unused {use.idle_days:.1f} d"
+        )
+        print(f"    {about}")
+    if not spaces:
+        print(empty)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """Return the name and the value of `--set NAME=VALUE`; a value is TOML, or else plain text."""
+    name, mark, value = text.partition("=")
+    if not mark or not name:
+        raise CatalogError(
+            "A --set was not understood.",
+            where="--set",
+            expected="KEY=VALUE, for example epochs=10",
+            received=text,
+            fix="put an = between the figure's name and its value",
+        )
+    try:
+        return name.strip(), tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return name.strip(), value
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"radtrain {version('radtrain')}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

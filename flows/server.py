@@ -1,0 +1,93 @@
+"""A Prefect server for a run that has none: started in the background, gone with the run.
+
+Where PREFECT_API_URL names a server, that one is used. Otherwise a temporary one is started at once, beside the
+imports that the run needs anyway, so that it costs no time of its own. Its database stays in the home folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from tasks.core.errors import ServerError
+from tasks.store import writing
+
+#: A new database takes 8 s on two idle cores; a busy machine may need far longer.
+PATIENCE_S = 120.0
+
+
+@contextlib.contextmanager
+def prefect_server(home: Path) -> Iterator[Callable[[], None]]:
+    """Name a server in PREFECT_API_URL, and give a function that waits until it answers.
+
+    Raises:
+        ServerError: (from the function) the server named does not answer, or the temporary one ended.
+        StorageError: its log cannot be written.
+    """
+    named = os.environ.get("PREFECT_API_URL")
+    if named:
+        yield lambda: _wait(named, patience_s=10.0, process=None, log=None)
+        return
+    port = _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    log = home / "prefect" / "temporary-server.log"
+    with writing(log):
+        log.parent.mkdir(parents=True, exist_ok=True)
+        output = log.open("wb")
+    os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    with (
+        output,
+        subprocess.Popen(  # noqa: S603 - our own command, no shell
+            [*command, "--no-scheduler", "--no-late-runs", "--no-ui"],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=os.environ | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
+            start_new_session=True,  # Ctrl-C is ours to handle: the flow's last words still need the server
+        ) as process,
+    ):
+        os.environ["PREFECT_API_URL"] = url
+        try:
+            yield lambda: _wait(url, patience_s=PATIENCE_S, process=process, log=log)
+        finally:
+            os.environ.pop("PREFECT_API_URL", None)
+            process.terminate()
+            try:
+                process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait(url: str, *, patience_s: float, process: subprocess.Popen | None, log: Path | None) -> None:
+    ends = time.monotonic() + patience_s
+    while True:
+        try:
+            with urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310 - http, checked below
+                return
+        except (OSError, ValueError) as error:
+            said = str(error)
+        died = process is not None and process.poll() is not None
+        if died or time.monotonic() > ends:
+            raise ServerError(
+                "The Prefect server does not answer.",
+                where=url,
+                expected="an answer at /health",
+                received=f"exit code {process.returncode}; see {log}" if died and process else said,
+                fix="start it (prefect server start) and set PREFECT_API_URL to it, or unset PREFECT_API_URL: "
+                "a temporary server is then started for each run",
+            )
+        time.sleep(0.1)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]

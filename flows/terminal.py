@@ -1,0 +1,113 @@
+"""What a person sees of a run in the terminal: live progress with the time left, then a table.
+
+Progress goes to stderr, so that stdout holds nothing but the result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from tasks.core.card import interval
+from tasks.core.estimate import Stage, seconds_left
+from tasks.core.report import Outcome, Report
+from tasks.progress import listening
+
+_NAMES = {"scan": "reading images", "features": "features", "train": "classifiers"}
+
+
+class _Follower:
+    """Turns what stages say into bars, or into a line per stage where nobody looks at a terminal."""
+
+    def __init__(self, progress: Progress, console: Console, diseases: int) -> None:
+        self._progress, self._console, self._diseases = progress, console, diseases
+        self._bars: dict[str, TaskID] = {}
+        self._began: dict[str, float] = {}
+        self._stages: dict[str, Stage] = {}
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        began = self._began.setdefault(stage, now)
+        self._stages[stage] = Stage(done, total, now - began)
+        left = seconds_left(self._stages, diseases=self._diseases)
+        if not self._console.is_terminal:
+            if done == total:
+                self._console.print(
+                    f"{_NAMES[stage]}: {total} done, about {left:.0f} s left", highlight=False
+                )
+            return
+        if stage not in self._bars:
+            self._bars[stage] = self._progress.add_task(_NAMES[stage], total=total)
+        self._progress.update(self._bars[stage], completed=done, total=total)
+        for bar in self._bars.values():
+            self._progress.update(bar, left="")
+        self._progress.update(self._bars[stage], left=f"about {left:.0f} s left" if left >= 1 else "")
+
+
+@contextlib.contextmanager
+def following(diseases: int) -> Iterator[None]:
+    """Show the progress of the run in this context on stderr."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description:>15}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[left]}"),
+    )
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with progress, listening(_Follower(progress, console, diseases)):
+        yield
+
+
+def show_report(report: Report) -> None:
+    """Print the table of diseases, what the checks found, and each failure with the command to repeat it."""
+    console = Console()
+    table = Table(
+        title=f"train-all/{report.profile}: test rows, 95 % intervals by patient", title_justify="left"
+    )
+    for name in ("disease", "state"):
+        table.add_column(name, no_wrap=True)
+    for name in ("images", "AUROC", "sensitivity", "specificity", "seconds", "from cache"):
+        table.add_column(name, justify="right", no_wrap=name != "images")
+    for outcome in report.outcomes:
+        table.add_row(*_row(outcome))
+    console.print(table)
+    for outcome in report.outcomes:
+        for finding in outcome.findings:
+            if finding.severity == "warn":
+                _say(console, f"{outcome.disease}: {finding.code}: {finding.text}", "yellow")
+    for outcome in report.failed():
+        _say(console, f"{outcome.disease} failed. {outcome.reason}", "bold red")
+        _say(console, f"  repeat it: {outcome.repeat}", "red")
+    _say(console, f"{report.message()} {report.seconds:.1f} s. Run {report.run_id}", "bold")
+    _say(console, f"Files: {report.folder}\nMLflow: {report.tracking_uri}\nNot for diagnosis.")
+
+
+def _row(outcome: Outcome) -> list[Text]:
+    good = outcome.state == "completed"
+    images = sum(outcome.counts.values())
+    scores = (
+        [interval(outcome.test[name]) for name in ("auroc", "sensitivity", "specificity")]
+        if good
+        else ["-"] * 3
+    )
+    cells = [
+        outcome.disease,
+        outcome.state,
+        str(images) if images else "-",
+        *scores,
+        f"{outcome.seconds:.1f}" if good else "-",
+        f"{outcome.features_cached:.0%}" if images else "-",
+    ]
+    return [Text(cell, style="" if good else "red") for cell in cells]
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    """Print text as it is: folder names in it are no markup."""
+    console.print(Text(text, style=style), soft_wrap=True)

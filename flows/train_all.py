@@ -1,0 +1,148 @@
+"""The flow `train-all`: image folders in, one evaluated and tracked classifier per disease out.
+
+    folders -> check -> scan -> manifest -> features -> (train -> evaluate -> record) per disease
+
+Diseases run beside each other. One that fails is named with its reason and stops no other, and the flow does
+not end green.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime
+from typing import Any
+
+from prefect import flow, runtime
+from prefect.futures import PrefectFuture
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from data_checks.findings import failures
+from tasks.build_manifest import DiseaseManifest, build_manifest
+from tasks.check_data import check_data
+from tasks.core.catalog import class_folders
+from tasks.core.report import Outcome, Report
+from tasks.core.settings import read_settings
+from tasks.evaluate_classifier import Evaluated, evaluate_classifier
+from tasks.extract_features import extract_features
+from tasks.plan_run import Request, Work, plan_run
+from tasks.progress import report
+from tasks.record_run import (
+    Recorded,
+    Recording,
+    abandon_run,
+    close_run,
+    open_run,
+    record_disease,
+    record_failure,
+)
+from tasks.scan_images import scan_images
+from tasks.store import disease_folder, facts_path, image_paths
+from tasks.train_classifier import train_classifier
+from tasks.worker import Trained, Worker, start_worker
+
+#: The futures of one disease, in the order in which they come about.
+_Line = tuple[PrefectFuture[Trained], PrefectFuture[Evaluated], PrefectFuture[Recorded]]
+
+
+def _run_name() -> str:
+    return f"{runtime.flow_run.parameters['profile']} {datetime.now().astimezone():%Y-%m-%d %H:%M}"
+
+
+# Each disease holds at most three threads, two of them waiting for the one before.
+@flow(name="train-all", flow_run_name=_run_name, task_runner=ThreadPoolTaskRunner(max_workers=32))
+def train_all(
+    profile: str = "fast",
+    diseases: list[str] | None = None,
+    seed: int = 0,
+    overrides: dict[str, Any] | None = None,
+    data: str | None = None,
+    catalog: str | None = None,
+    home: str | None = None,
+) -> State[Report]:
+    """Train and evaluate a classifier for every disease of the catalog.
+
+    Args:
+        profile: key of the catalog: how classifiers are built and trained.
+        diseases: keys of the catalog; all of them where none is named.
+        seed: of initial weights, batch order, dropout and resampling; splits do not depend on it.
+        overrides: figures of the profile to change for this run, as `--set` does.
+        data: the data root; RADTRAIN_DATA by default.
+        catalog: folder with catalog files of your own; RADTRAIN_CATALOG by default.
+        home: folder for caches, runs and databases; RADTRAIN_HOME by default.
+
+    Returns:
+        Completed or Failed, with a `Report` as its data.
+    """
+    began = time.perf_counter()
+    settings = read_settings(os.environ, data=data, home=home, catalog=catalog)
+    request = Request(profile, tuple(diseases or ()), seed, tuple((overrides or {}).items()))
+    with start_worker() as worker:
+        work = plan_run(request, settings, worker)
+        opening = open_run.submit(settings.tracking_uri, settings.artifact_root, profile)
+        try:
+            outcomes = _train_diseases(work, worker, opening)
+            seconds = time.perf_counter() - began
+            close_run(opening.result(), work, outcomes, seconds)
+        except BaseException:
+            abandon_run(opening)
+            raise
+    run_id = opening.result().run_id
+    folder = str(settings.home / "runs" / run_id)
+    final = Report(run_id, profile, outcomes, seconds, settings.tracking_uri, folder)
+    return (Failed if final.failed() else Completed)(message=final.message(), data=final)
+
+
+def _train_diseases(work: Work, worker: Worker, opening: PrefectFuture[Recording]) -> tuple[Outcome, ...]:
+    """Take every disease as far as its data let it go."""
+    home = work.settings.home
+    found = check_data(work.root, work.diseases)
+    present = {key: disease for key, disease in work.diseases.items() if not failures(found, key)}
+    scan = scan_images(
+        work.root, class_folders(present), facts_path(home, work.root), work.pixels, work.features
+    )
+    manifests = build_manifest(scan.facts, present, work.split, home)
+    ready = {key: manifest for key, manifest in manifests.items() if not failures(manifest.findings, key)}
+    paths = {key: image_paths(manifest.path) for key, manifest in ready.items()}
+    extraction = extract_features(
+        worker,
+        work.root,
+        {image: path for some in paths.values() for image, path in some.items()},
+        work.backbone,
+        work.pixels,
+        work.features,
+    )
+    recording = opening.result()
+    lines = {key: _submit(work, worker, manifest, recording) for key, manifest in ready.items()}
+    outcomes: list[Outcome] = []
+    for key in work.diseases:
+        if key in lines:
+            cached = extraction.cached_share(paths[key])
+            outcome = _settle(work, ready[key], lines[key], cached)
+        else:
+            outcome = work.failed_checks(key, manifests[key].findings if key in manifests else found)
+        outcomes.append(outcome if outcome.run_id else record_failure(recording, work, outcome))
+        report("train", len(outcomes), len(work.diseases))
+    return tuple(outcomes)
+
+
+def _submit(work: Work, worker: Worker, manifest: DiseaseManifest, recording: Recording) -> _Line:
+    """Start the line of one disease: train, evaluate, record; each waits for the one before."""
+    plan = work.plan(manifest)
+    folder = disease_folder(work.settings.home, recording.run_id, manifest.disease)
+    trained = train_classifier.submit(worker, plan, folder, manifest.path, work.backbone, work.features)
+    evaluated = evaluate_classifier.submit(worker, plan, folder, manifest, work.features, trained)
+    return trained, evaluated, record_disease.submit(recording, plan, folder, trained, evaluated)
+
+
+def _settle(work: Work, manifest: DiseaseManifest, line: _Line, cached: float) -> Outcome:
+    """Wait for the line of one disease and say what became of it."""
+    for future in line:
+        future.wait()
+        if not future.state.is_completed():
+            error = future.state.result(raise_on_failure=False)
+            return work.failed(manifest, error, cached)
+    trained, evaluated, recorded = (future.result() for future in line)
+    seconds = trained.duration_s + evaluated.duration_s + recorded.duration_s
+    return work.completed(manifest, evaluated.test, seconds, cached, recorded.run_id)

@@ -1,0 +1,270 @@
+"""The content-addressed cache: one row (pixels, features) per distinct image, computed once, ever.
+
+A *space* is a folder whose name is the digest of everything the rows depend on; `space.json` in it says what
+that is. Rows stand in block files: keys (n, 32) uint8, checksums (n,) uint32, rows (n, ...), three .npy parts.
+Blocks are written whole or not at all; a row whose checksum is wrong is dropped, so it is computed anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import time
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from tasks.core.errors import StorageError
+from tasks.store import read_json, write_atomically, write_json, writing
+
+#: Rows in a block. 512 rows of features are 2.6 MB: large enough to read fast, small enough to lose.
+BLOCK_ROWS = 512
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block file: keys and checksums in memory, rows on disk."""
+
+    path: Path
+    keys: np.ndarray
+    checksums: np.ndarray
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def rows(self) -> np.ndarray:
+        """Map the rows; not kept open, for a large cache has more blocks than a process has files."""
+        return np.memmap(self.path, self.dtype, "r", self.offset, (len(self.keys), *self.shape))
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceKey:
+    """Everything that the rows of a space depend on besides the image; opens it in any process.
+
+    Attributes:
+        folder: `cache/pixels` or `cache/features` of the home folder.
+        describes: names and figures that JSON can hold, as pairs.
+        shape: of one row.
+        dtype: of one row.
+    """
+
+    folder: Path
+    describes: tuple[tuple[str, Any], ...]
+    shape: tuple[int, ...]
+    dtype: str
+
+    def note(self) -> dict[str, Any]:
+        """Return what `space.json` says."""
+        return {**dict(self.describes), "shape": list(self.shape), "dtype": self.dtype}
+
+    def digest(self) -> str:
+        """Return the name of the space's folder."""
+        return hashlib.sha256(json.dumps(self.note(), sort_keys=True).encode()).hexdigest()[:16]
+
+    def open(self) -> Space:
+        """Open the space; it is made where it is not there."""
+        return Space(self)
+
+
+class Space:
+    """Rows of one kind, by image."""
+
+    def __init__(self, key: SpaceKey) -> None:
+        self.folder = key.folder / key.digest()
+        self.shape, self.dtype = key.shape, np.dtype(key.dtype)
+        self._blocks: dict[str, Block] = {}
+        self._places: dict[str, tuple[str, int]] = {}
+        if not (self.folder / "space.json").exists():
+            write_json(self.folder / "space.json", key.note())
+        with writing(self.folder):
+            (self.folder / "space.json").touch()  # when the space was last used, for pruning
+        self.refresh()
+
+    def __contains__(self, image: str) -> bool:
+        return image in self._places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def refresh(self) -> None:
+        """Take notice of blocks that other processes have written; drop those that cannot be read."""
+        for path in sorted(self.folder.glob("*.block")):
+            if path.name not in self._blocks:
+                block = _open(path, self.shape, self.dtype)
+                if block is None:
+                    path.unlink(missing_ok=True)
+                else:
+                    self._take(block)
+
+    def put(self, images: Sequence[str], rows: np.ndarray) -> None:
+        """Keep one row per image.
+
+        Args:
+            images: sha256 of each image's bytes, hexadecimal.
+            rows: (n, *shape) of the space's dtype.
+
+        Raises:
+            StorageError: no permission or no space; nothing is half-written.
+        """
+        if rows.shape != (len(images), *self.shape) or rows.dtype != self.dtype:
+            raise ValueError(
+                f"Expected rows {(len(images), *self.shape)} {self.dtype}. Received: {rows.shape} {rows.dtype}"
+            )
+        for start in range(0, len(images), BLOCK_ROWS):
+            self._write(_keys(images[start : start + BLOCK_ROWS]), rows[start : start + BLOCK_ROWS])
+
+    def missing(self, images: Sequence[str]) -> list[str]:
+        """Return the images whose row is not there, or is there but damaged (it is dropped then).
+
+        Reads every row that is asked for, so that a later `read` finds all of them sound.
+        """
+        for name in {self._places[image][0] for image in images if image in self._places}:
+            block = self._blocks[name]
+            if not np.array_equal(_checksums(block.keys, block.rows()), block.checksums):
+                self._salvage(block)
+        return [image for image in images if image not in self._places]
+
+    def read(self, images: Sequence[str]) -> np.ndarray:
+        """Return (n, *shape) rows, each checked against its checksum.
+
+        Raises:
+            StorageError: a row is missing or damaged since `missing` was asked.
+        """
+        out = np.empty((len(images), *self.shape), self.dtype)
+        wanted: dict[str, list[tuple[int, int]]] = {}
+        for n, image in enumerate(images):
+            if image not in self._places:
+                raise self._unsound(image, "none")
+            name, place = self._places[image]
+            wanted.setdefault(name, []).append((n, place))
+        for name, places in wanted.items():
+            block = self._blocks[name]
+            rows = block.rows()
+            for n, place in places:
+                out[n] = rows[place]
+                if _checksum(block.keys[place], out[n]) != block.checksums[place]:
+                    raise self._unsound(images[n], "a wrong checksum")
+        return out
+
+    def _unsound(self, image: str, received: str) -> StorageError:
+        return StorageError(
+            "A cached row is missing or damaged.",
+            where=self.folder,
+            expected=f"a sound row for image {image[:12]}",
+            received=received,
+            fix="run the same command again: damaged rows are computed anew",
+        )
+
+    def _write(self, keys: np.ndarray, rows: np.ndarray) -> None:
+        checksums = _checksums(keys, rows)
+        path = self.folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:24]}.block"
+
+        def write(file: BinaryIO) -> None:
+            for part in (keys, checksums, np.ascontiguousarray(rows)):
+                np.save(file, part, allow_pickle=False)
+
+        write_atomically(path, write)
+        block = _open(path, self.shape, self.dtype)
+        if block is not None:
+            self._take(block)
+
+    def _take(self, block: Block) -> None:
+        self._blocks[block.path.name] = block
+        for place, key in enumerate(block.keys):
+            self._places[key.tobytes().hex()] = (block.path.name, place)
+
+    def _salvage(self, block: Block) -> None:
+        """Keep the sound rows of a damaged block under a new name, and remove the rest."""
+        sound = _checksums(block.keys, block.rows()) == block.checksums
+        keys, rows = block.keys[sound], np.array(block.rows()[sound])
+        del self._blocks[block.path.name]
+        for key in block.keys:
+            self._places.pop(key.tobytes().hex(), None)
+        block.path.unlink(missing_ok=True)
+        if len(keys):
+            self._write(keys, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class SpaceUse:
+    """What a space holds: kind (`pixels`, `features`), digest, description, rows, bytes, days since used."""
+
+    kind: str
+    digest: str
+    describes: dict[str, Any]
+    rows: int
+    bytes: int
+    idle_days: float
+
+
+def list_spaces(cache: Path) -> Iterator[SpaceUse]:
+    """Yield every space below the cache folder."""
+    for note in sorted(cache.glob("*/*/space.json")):
+        blocks = list(note.parent.glob("*.block"))
+        rows = sum(_count(path) for path in blocks)
+        size = sum(path.stat().st_size for path in blocks)
+        idle = max(0.0, time.time() - note.stat().st_mtime) / 86_400
+        yield SpaceUse(note.parent.parent.name, note.parent.name, read_json(note), rows, size, idle)
+
+
+def prune(cache: Path, *, idle_days: float = 0.0, digests: Sequence[str] = ()) -> list[SpaceUse]:
+    """Remove the spaces that were not used for `idle_days`, or just those named; return what went."""
+    gone = [
+        use
+        for use in list_spaces(cache)
+        if (use.digest in digests if digests else use.idle_days >= idle_days)
+    ]
+    for use in gone:
+        with writing(cache):
+            shutil.rmtree(cache / use.kind / use.digest)
+    return gone
+
+
+def _keys(images: Sequence[str]) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex("".join(images)), np.uint8).reshape(-1, _KEY_BYTES)
+
+
+def _checksum(key: np.ndarray, row: np.ndarray) -> int:
+    return zlib.crc32(row.tobytes(), zlib.crc32(key.tobytes()))
+
+
+def _checksums(keys: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    return np.array([_checksum(key, row) for key, row in zip(keys, rows, strict=True)], np.uint32)
+
+
+def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Block | None:
+    """Open a block with its rows on disk; None where its parts are not as they must be."""
+    try:
+        with path.open("rb") as file:
+            keys, checksums = _part(file), _part(file)
+            header, offset = _header(file), file.tell()
+    except (ValueError, EOFError):
+        return None
+    whole = offset + len(keys) * int(np.prod(shape)) * dtype.itemsize
+    if header != ((len(keys), *shape), dtype) or len(checksums) != len(keys) or path.stat().st_size != whole:
+        return None
+    return Block(path, keys, checksums, offset, shape, dtype)
+
+
+def _part(file: BinaryIO) -> np.ndarray:
+    return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+    np.lib.format.read_magic(file)
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    return shape, dtype
+
+
+def _count(path: Path) -> int:
+    try:
+        with path.open("rb") as file:
+            return _header(file)[0][0]
+    except (ValueError, EOFError):
+        return 0

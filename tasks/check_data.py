@@ -1,0 +1,40 @@
+"""Stage: catalog and data root -> findings about folders, before any file is opened.
+
+In: the root and the diseases wanted. Out: findings; a disease with a failing one goes no further.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_checks.findings import Finding
+from data_checks.layout import check_layout
+from tasks.core.catalog import Disease
+from tasks.core.errors import DataNotFound
+
+
+@task(name="check-data", cache_policy=NO_CACHE)
+def check_data(root: Path, diseases: Mapping[str, Disease]) -> list[Finding]:
+    """Return what is missing of the folders that the catalog names.
+
+    Raises:
+        DataNotFound: not one source folder of any disease is there: it is the wrong root.
+    """
+    folders = [folder for key, disease in diseases.items() for folder in disease.class_folders(key)]
+    findings = check_layout(root, folders)
+    if not any((root / folder.source).is_dir() for folder in folders):
+        there = sorted(child.name for child in root.iterdir())
+        raise DataNotFound(
+            "None of the catalog's source folders is below the data root.",
+            where=root,
+            expected=", ".join(sorted({folder.source for folder in folders})),
+            received=", ".join(there[:8]) + (" ..." if len(there) > 8 else "")
+            if there
+            else "an empty folder",
+            fix="name the folder that holds them (--data DIR), or your own catalog (--catalog DIR)",
+        )
+    return findings

@@ -1,0 +1,51 @@
+"""The card beside each model: what it is, what it was trained and measured on, and what it must not be used for.
+
+In: the plan, the evaluation and the findings. Out: Markdown.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from data_checks.findings import Finding
+from tasks.core.metrics import Estimate
+from tasks.core.operating_point import OperatingPoint
+from tasks.core.plan import Plan
+
+
+def write_card(
+    plan: Plan, estimates: Mapping[str, Estimate], point: OperatingPoint, findings: Sequence[Finding]
+) -> str:
+    """Return the card as Markdown; it names no patient and no file."""
+    figures = plan.figures
+    rows = "\n".join(f"| {name} | {interval(e)} | {e.n} |" for name, e in estimates.items())
+    said = "\n".join(f"- `{f.code}`: {f.text}" for f in findings) or "- none"
+    return f"""# {plan.title} ({plan.profile})
+
+**Not for diagnosis.** A research model, measured only on images from the same folders as its training images.
+
+- Input: one radiograph as raw gray pixels 0-255, stretched to {figures.image_side} x {figures.image_side} px, \
+three equal channels; preprocessing is inside.
+- Output: a score 0-1; positive from {point.threshold:.4f} on. The threshold was fixed on {point.n} validation \
+images for a sensitivity of {plan.wanted_sensitivity:.2f}.
+- Network: {figures.backbone}{"" if figures.alpha is None else f" alpha {figures.alpha}"}, weights \
+`{plan.weights_digest[:16]}`; trained on {plan.n_train} images.
+- Plan `{plan.digest()[:16]}`, manifest `{plan.manifest_digest[:16]}`, seed {plan.seed}.
+
+## On {plan.n_test} test images
+
+| metric | value (95 % interval, by patient) | n |
+|---|---|---|
+{rows}
+
+## What the data checks found
+
+{said}
+"""
+
+
+def interval(estimate: Estimate) -> str:
+    """Return `0.912 (0.87-0.95)`; an interval that cannot be computed is said to be unknown."""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.3f} (interval unknown)"
+    return f"{estimate.value:.3f} ({estimate.low:.2f}-{estimate.high:.2f})"

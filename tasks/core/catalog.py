@@ -1,0 +1,309 @@
+"""The catalog: which diseases there are, in which folders, and with which profiles they are trained.
+
+Reads `diseases.toml` and `profiles.toml`: those shipped in `tasks/catalog/`, then those of the user's
+folder laid over them, table by table and key by key (lists are replaced whole). The schema is closed.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from data_checks.layout import ClassFolder
+from tasks.core.errors import CatalogError, did_you_mean
+
+SHIPPED = Path(__file__).parents[1] / "catalog"
+#: The catalog of `radtrain demo`.
+DEMO = SHIPPED / "demo"
+FILES = ("diseases.toml", "profiles.toml")
+#: Values of a profile's `weights` that are not a path.
+NAMED_WEIGHTS = ("imagenet", "random")
+
+Share = Annotated[float, Field(gt=0, lt=1)]
+#: A disease's and a profile's key is also a file name, a metric suffix and a deployment name.
+KEY = re.compile(r"[a-z][a-z0-9_]*")
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+
+
+class ShippedSplits(_Table):
+    """Sub-folders of a source that carry a split made by others."""
+
+    train: str
+    validation: str | None = None
+    test: str | None = None
+
+
+class Source(_Table):
+    """One folder with a sub-folder per class; with `splits`, one level of split folders between."""
+
+    folder: str
+    negative: tuple[str, ...] = Field(min_length=1)
+    positive: tuple[str, ...] = Field(min_length=1)
+    unknown: tuple[str, ...] = ()
+    splits: ShippedSplits | None = None
+
+    @field_validator("folder", "negative", "positive", "unknown")
+    @classmethod
+    def _below_the_root(cls, value: Any) -> Any:
+        for name in [value] if isinstance(value, str) else value:
+            if not name or name.startswith("/") or ".." in Path(name).parts:
+                raise ValueError(f"expected a folder below the data root, received '{name}'")
+        return value
+
+
+class Disease(_Table):
+    """One binary question put to a radiograph."""
+
+    title: str
+    wanted_sensitivity: Share = 0.90
+    patient: str | None = None
+    use_shipped_split: bool = False
+    sources: tuple[Source, ...] = Field(min_length=1)
+
+    @field_validator("patient")
+    @classmethod
+    def _has_the_group(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            groups = re.compile(value).groupindex
+        except re.error as error:
+            raise ValueError(f"expected a regular expression, received '{value}' ({error})") from error
+        if "patient" not in groups:
+            raise ValueError(f"expected a group named (?P<patient>...), received '{value}'")
+        return value
+
+    def class_folders(self, key: str) -> Iterator[ClassFolder]:
+        """Yield every folder that must be there, with the label that its images have."""
+        for source in self.sources:
+            for split, folder in _split_folders(source):
+                for label, names in ((0, source.negative), (1, source.positive), (None, source.unknown)):
+                    for name in names:
+                        yield ClassFolder(key, source.folder, f"{folder}/{name}", label, split)
+
+
+class SplitRule(_Table):
+    """How images that no shipped split covers are divided; the rest of the patients train."""
+
+    validation_share: Share = 0.15
+    test_share: Share = 0.20
+    seed: str = "radtrain"
+
+
+class Augmentation(_Table):
+    """How far each training image may be moved about; all zero means not at all."""
+
+    rotation_degrees: float = Field(0.0, ge=0, le=180)
+    zoom: float = Field(0.0, ge=0, lt=1)
+    shift: float = Field(0.0, ge=0, lt=1)
+    shear: float = Field(0.0, ge=0, lt=1)
+    horizontal_flip: bool = False
+
+    def is_none(self) -> bool:
+        """Tell whether images are trained on as they are."""
+        return not any(self.model_dump().values())
+
+
+class Profile(_Table):
+    """How a classifier is built and trained; every figure with its unit in `profiles.toml`."""
+
+    backbone: str
+    alpha: float | None = Field(None, gt=0)
+    weights: str = "imagenet"
+    image_side: int = Field(ge=32, le=1024)
+    trainable_layers: int = Field(0, ge=0)
+    dense_units: int = Field(ge=1)
+    dropout: float = Field(ge=0, lt=1)
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    steps_per_epoch: int = Field(ge=1)
+    validation_steps: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    augmentation: Augmentation = Augmentation()
+
+
+class Catalog(_Table):
+    """Everything that the TOML files say."""
+
+    split: SplitRule = SplitRule()
+    diseases: dict[str, Disease]
+    profiles: dict[str, Profile]
+
+    @model_validator(mode="after")
+    def _keys_are_names(self) -> Catalog:
+        for key in (*self.diseases, *self.profiles):
+            if not KEY.fullmatch(key):
+                raise ValueError(f"expected a key of small letters, digits and _, received '{key}'")
+        return self
+
+    def disease_keys(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
+        """Return the wanted diseases in catalog order, all of them for None.
+
+        Raises:
+            CatalogError: one is not in the catalog.
+        """
+        for key in wanted or ():
+            if key not in self.diseases:
+                raise _unknown("disease", key, self.diseases)
+        return tuple(key for key in self.diseases if not wanted or key in wanted)
+
+    def profile(self, key: str, overrides: Mapping[str, Any] | None = None) -> Profile:
+        """Return a profile with `--set` figures laid over it.
+
+        Raises:
+            CatalogError: there is no such profile, or a figure is unknown or out of range.
+        """
+        if key not in self.profiles:
+            raise _unknown("profile", key, self.profiles)
+        table = self.profiles[key].model_dump()
+        for name, value in (overrides or {}).items():
+            _put(table, name.split("."), value)
+        try:
+            return Profile.model_validate(table)
+        except ValidationError as error:
+            raise _schema_error(error, Profile, f"--set for profile '{key}'") from error
+
+
+def class_folders(diseases: Mapping[str, Disease]) -> list[str]:
+    """Return every class folder of these diseases once, in catalog order."""
+    found = [folder.path for key, disease in diseases.items() for folder in disease.class_folders(key)]
+    return list(dict.fromkeys(found))
+
+
+def load_catalog(folder: Path | None = None) -> Catalog:
+    """Read the shipped catalog and lay the user's over it.
+
+    Raises:
+        CatalogError: a file is missing, unreadable, not TOML, or has a key or value that the schema
+            does not know; all faults of the schema are named at once.
+    """
+    tables: dict[str, Any] = {}
+    for path in (*(SHIPPED / name for name in FILES), *(_user_files(folder) if folder else ())):
+        _overlay(tables, _read_toml(path))
+    try:
+        return Catalog.model_validate(tables)
+    except ValidationError as error:
+        raise _schema_error(error, Catalog, folder or SHIPPED) from error
+
+
+def _split_folders(source: Source) -> list[tuple[str | None, str]]:
+    if source.splits is None:
+        return [(None, source.folder)]
+    named = source.splits.model_dump(exclude_none=True)
+    return [(split, f"{source.folder}/{folder}") for split, folder in named.items()]
+
+
+def _user_files(folder: Path) -> list[Path]:
+    expected = f"a folder with {' or '.join(FILES)}"
+    fix = "name the folder that holds the files: --catalog DIR, or RADTRAIN_CATALOG=DIR"
+    if not folder.is_dir():
+        raise CatalogError(
+            "The catalog folder is not there.",
+            where=folder,
+            expected=expected,
+            received="a file" if folder.exists() else "nothing",
+            fix=fix,
+        )
+    there = sorted(path.name for path in folder.glob("*.toml"))
+    strange = [name for name in there if name not in FILES]
+    if strange or not there:
+        hint = "".join(did_you_mean(name, FILES) for name in strange[:1])
+        raise CatalogError(
+            f"The catalog folder holds a file that is never read.{hint}" if strange else "It is empty.",
+            where=folder,
+            expected=expected,
+            received=", ".join(there) or "no .toml file",
+            fix="rename or remove the file" if strange else fix,
+        )
+    return [folder / name for name in FILES if name in there]
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise CatalogError(
+            "A catalog file cannot be read.",
+            where=path,
+            expected="TOML in UTF-8",
+            received=error,
+            fix="mend the line that is named above",
+        ) from error
+    for profile in table.get("profiles", {}).values():
+        if isinstance(profile, dict):
+            weights = profile.get("weights")
+            if isinstance(weights, str) and weights not in NAMED_WEIGHTS:
+                profile["weights"] = str((path.parent / Path(weights).expanduser()).resolve())
+    return table
+
+
+def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
+    for key, value in above.items():
+        if isinstance(value, dict) and isinstance(below.get(key), dict):
+            _overlay(below[key], value)
+        else:
+            below[key] = value
+
+
+def _put(table: dict[str, Any], names: Sequence[str], value: Any) -> None:
+    for name in names[:-1]:
+        inner = table.setdefault(name, {})
+        if not isinstance(inner, dict):
+            return  # the schema will say that the outer name is no table
+        table = inner
+    table[names[-1]] = value
+
+
+def _unknown(kind: str, said: str, known: Mapping[str, object]) -> CatalogError:
+    return CatalogError(
+        f"There is no {kind} '{said}'.{did_you_mean(said, known)}",
+        where="catalog",
+        expected=f"one of {', '.join(known)}",
+        received=said,
+        fix=f"take one of these, or add a table [{kind}s.{said}] to a catalog of your own (--catalog DIR)",
+    )
+
+
+def _schema_error(error: ValidationError, model: type[BaseModel], where: object) -> CatalogError:
+    said = []
+    for fault in error.errors():
+        place = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            known = _fields_at(model, fault["loc"][:-1])
+            said.append(f"[{place}] is not a known key.{did_you_mean(str(fault['loc'][-1]), known)}")
+        else:
+            received = fault["input"] if not isinstance(fault["input"], (dict, BaseModel)) else "a table"
+            said.append(f"[{place}] {fault['msg']} (received: {received!r})")
+    return CatalogError(
+        "The catalog does not fit its schema: " + "; ".join(said),
+        where=where,
+        expected="the keys and ranges listed in docs/reference/catalog.md",
+        received=f"{error.error_count()} fault(s)",
+        fix="mend the keys named above",
+    )
+
+
+def _fields_at(model: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """Return the field names of the table at `location`; list places and table keys lead nowhere new."""
+    for part in location:
+        if part in model.model_fields:
+            inner = next(_tables_in(model.model_fields[str(part)].annotation), None)
+            if inner is None:
+                return []
+            model = inner
+    return list(model.model_fields)
+
+
+def _tables_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _tables_in(argument)

@@ -1,0 +1,122 @@
+"""What a run came to: one outcome per disease, and the exit code that follows from them.
+
+In: what the stages returned or raised. Out: records, the JSON that `--json` prints, and the message of the
+flow's final state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from data_checks.findings import Finding
+from tasks.core.errors import RadtrainError
+from tasks.core.metrics import Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one disease.
+
+    Attributes:
+        disease: key of the catalog.
+        state: completed, or failed.
+        reason: why it failed and how to mend it, for the local reader: it may name folders.
+        cause: the same as codes, for logs, tags and states.
+        repeat: the command that trains this disease again.
+        exit_code: 0, or that of the failure.
+        counts: used images per split.
+        test: every metric on test rows.
+        seconds: of its own training, evaluation and logging.
+        features_cached: share of its images whose features were there before the run, 0-1.
+        findings: what the checks found.
+        run_id: its MLflow run; None where nothing could be logged.
+    """
+
+    disease: str
+    state: Literal["completed", "failed"]
+    reason: str = ""
+    cause: str = ""
+    repeat: str = ""
+    exit_code: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    test: Mapping[str, Estimate] = field(default_factory=dict)
+    seconds: float = 0.0
+    features_cached: float = 0.0
+    findings: tuple[Finding, ...] = ()
+    run_id: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the disease's part of `--json`."""
+        return {
+            "state": self.state,
+            "reason": self.reason or None,
+            "repeat": self.repeat or None,
+            "n_train": self.counts.get("train", 0),
+            "n_val": self.counts.get("validation", 0),
+            "n_test": self.counts.get("test", 0),
+            "test": {name: estimate.to_json() for name, estimate in self.test.items()},
+            "seconds": round(self.seconds, 3),
+            "features_cached": round(self.features_cached, 4),
+            "findings": [
+                {"code": f.code, "severity": f.severity, "text": f.text, "fix": f.fix} for f in self.findings
+            ],
+            "run_id": self.run_id,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a run.
+
+    Attributes:
+        run_id: the parent run in MLflow.
+        profile: key of the catalog.
+        outcomes: one per disease, in catalog order.
+        seconds: of the whole flow.
+        tracking_uri: where MLflow has it.
+        folder: where the run's files are.
+    """
+
+    run_id: str
+    profile: str
+    outcomes: tuple[Outcome, ...]
+    seconds: float
+    tracking_uri: str
+    folder: str
+
+    def failed(self) -> list[Outcome]:
+        """Return the diseases that did not complete."""
+        return [outcome for outcome in self.outcomes if outcome.state == "failed"]
+
+    def exit_code(self) -> int:
+        """Return 0, or the code of the gravest failure: a cause that spoils other runs too comes first."""
+        codes = {outcome.exit_code for outcome in self.failed()}
+        order = (15, 13, 14, 12, 10, 1, 11)
+        return next((code for code in order if code in codes), max(codes, default=0))
+
+    def message(self) -> str:
+        """Return one sentence for the state of the flow: what completed, and each failure with its reason."""
+        done = len(self.outcomes) - len(self.failed())
+        said = f"{done} of {len(self.outcomes)} diseases completed."
+        return " ".join([said, *(f"{o.disease} failed: {o.cause}." for o in self.failed())])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `--json` prints."""
+        return {
+            "run_id": self.run_id,
+            "profile": self.profile,
+            "seconds": round(self.seconds, 3),
+            "exit_code": self.exit_code(),
+            "tracking_uri": self.tracking_uri,
+            "not_for_diagnosis": True,
+            "diseases": {outcome.disease: outcome.to_json() for outcome in self.outcomes},
+        }
+
+
+def reason_of(error: BaseException) -> tuple[str, int]:
+    """Return why a disease failed, in one line, and the exit code of that."""
+    if isinstance(error, RadtrainError):
+        return f"{error.what} To mend it: {error.fix}", error.exit_code
+    return f"{type(error).__name__}: {error}".splitlines()[0][:300], 1

@@ -1,0 +1,100 @@
+"""Where a run finds its data, its home and its servers: flags first, then the environment, then defaults.
+
+The only place that knows the names of the environment variables. Paths come out absolute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tasks.core.errors import DataNotFound
+
+#: Nothing phones home, whatever a library's default is. Set before any of them is imported.
+QUIET = {
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "GX_ANALYTICS_ENABLED": "false",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where things are.
+
+    Attributes:
+        data: the root below which the catalog's folders lie, or None where none was named.
+        home: folder for facts, caches, runs and, by default, the databases.
+        catalog: folder with the user's own `diseases.toml` or `profiles.toml`, or None.
+        tracking_uri: where MLflow records; SQLite in `home` by default.
+    """
+
+    data: Path | None
+    home: Path
+    catalog: Path | None
+    tracking_uri: str
+
+    @property
+    def artifact_root(self) -> Path | None:
+        """Folder of MLflow's artifacts while it records in `home`; a server has its own."""
+        return self.home / "mlartifacts" if self.tracking_uri == default_tracking_uri(self.home) else None
+
+    def require_data(self) -> Path:
+        """Return the data root.
+
+        Raises:
+            DataNotFound: none was named, or what was named is not a folder.
+        """
+        fix = "name the folder that holds the images: --data DIR, or export RADTRAIN_DATA=DIR"
+        if self.data is None:
+            raise DataNotFound(
+                "No data root was named.", expected="--data DIR or RADTRAIN_DATA", received="neither", fix=fix
+            )
+        if not self.data.is_dir():
+            there = "a file" if self.data.exists() else "nothing"
+            raise DataNotFound(
+                "The data root is not a folder.",
+                where=self.data,
+                expected="a folder",
+                received=there,
+                fix=fix,
+            )
+        return self.data
+
+
+def default_tracking_uri(home: Path) -> str:
+    """Return the address of the SQLite database in `home`."""
+    return f"sqlite:///{home / 'mlflow.db'}"
+
+
+def read_settings(
+    environment: Mapping[str, str],
+    *,
+    data: str | None = None,
+    home: str | None = None,
+    catalog: str | None = None,
+) -> Settings:
+    """Return the settings: an argument beats its environment variable, which beats the default.
+
+    Args:
+        environment: usually `os.environ`; reads RADTRAIN_DATA, RADTRAIN_HOME, RADTRAIN_CATALOG and
+            MLFLOW_TRACKING_URI. An empty value counts as not set.
+        data: `--data`.
+        home: `--home`.
+        catalog: `--catalog`.
+    """
+
+    def path(flag: str | None, name: str) -> Path | None:
+        said = flag or environment.get(name)
+        return Path(said).expanduser().absolute() if said else None
+
+    where = path(home, "RADTRAIN_HOME") or Path.home() / ".radtrain"
+    return Settings(
+        data=path(data, "RADTRAIN_DATA"),
+        home=where,
+        catalog=path(catalog, "RADTRAIN_CATALOG"),
+        tracking_uri=environment.get("MLFLOW_TRACKING_URI") or default_tracking_uri(where),
+    )

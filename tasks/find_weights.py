@@ -1,0 +1,60 @@
+"""Where a profile's backbone weights are: a path, Keras' cache, or, through Keras, the network.
+
+In: the figures of the profile. Out: the key of the backbone, with the digest of its weights.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tasks.core.backbone import imagenet_file, network, weights_digest, weights_not_found
+from tasks.core.catalog import Profile
+from tasks.core.errors import WeightsNotFound
+from tasks.worker import BackboneKey, Worker, fetch_imagenet
+
+
+def find_weights(figures: Profile, worker: Worker) -> BackboneKey:
+    """Return the backbone of a profile with weights that are there.
+
+    Raises:
+        CatalogError: the backbone is unknown, or cannot have this alpha.
+        WeightsNotFound: they are not on this machine, and cannot be fetched.
+    """
+    network(figures.backbone, alpha=figures.alpha)
+    weights = _locate(figures, worker)
+    return BackboneKey(
+        figures.backbone,
+        figures.image_side,
+        figures.alpha,
+        None if weights is None else str(weights),
+        weights_digest(weights),
+    )
+
+
+def _locate(figures: Profile, worker: Worker) -> Path | None:
+    if figures.weights == "random":
+        return None
+    if figures.weights != "imagenet":
+        path = Path(figures.weights).expanduser()
+        if not path.is_file():
+            raise WeightsNotFound(
+                "The weights file of the profile is not there.",
+                where=path,
+                expected="a no_top .h5 of keras.applications, or an .npz",
+                received="nothing" if not path.exists() else "no file",
+                fix="correct the profile's key weights, or --set weights=PATH; \"imagenet\" takes Keras' own",
+            )
+        return path
+    name, side, alpha = figures.backbone, figures.image_side, figures.alpha
+    cached = _keras_cache() / imagenet_file(name, side=side, alpha=alpha)
+    if not cached.is_file():
+        worker.ask(fetch_imagenet, name, side, alpha)
+    if not cached.is_file():
+        raise weights_not_found("Keras fetched it, but not to this place", name, side, alpha)
+    return cached
+
+
+def _keras_cache() -> Path:
+    home = os.environ.get("KERAS_HOME")
+    return (Path(home) if home else Path.home() / ".keras") / "models"

@@ -1,0 +1,208 @@
+"""The start of every run: settings, catalog and profile become one record that all stages read.
+
+In: what the user said. Out: `Work`: which diseases, where, with which figures, backbone and cache spaces.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data_checks.findings import Finding, failures
+from tasks.build_manifest import DiseaseManifest
+from tasks.cache import SpaceKey
+from tasks.core.backbone import network
+from tasks.core.catalog import Disease, Profile, SplitRule, load_catalog
+from tasks.core.errors import CatalogError, ChecksFailed
+from tasks.core.metrics import Estimate
+from tasks.core.pixels import METHOD
+from tasks.core.plan import Plan
+from tasks.core.report import Outcome, reason_of
+from tasks.core.settings import Settings
+from tasks.find_weights import find_weights
+from tasks.store import prepare_home
+from tasks.worker import BackboneKey, Worker
+
+#: Of the arithmetic in the backbone: part of the key of every feature.
+PRECISION = "float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user said: a profile, the diseases (none: all), the seed and the figures to change."""
+
+    profile: str
+    diseases: tuple[str, ...]
+    seed: int
+    overrides: tuple[tuple[str, Any], ...]
+
+    def repeat(self, disease: str, settings: Settings) -> str:
+        """Return the command that trains one disease again in just this way."""
+        words = ["radtrain", "train", self.profile, "--disease", disease, "--data", str(settings.data)]
+        if settings.catalog is not None:
+            words += ["--catalog", str(settings.catalog)]
+        words += ["--home", str(settings.home), "--seed", str(self.seed)]
+        for name, value in self.overrides:
+            words += ["--set", f"{name}={value}"]
+        return shlex.join(words)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """All that the stages of a run have in common.
+
+    Attributes:
+        request: what the user said.
+        settings: where things are.
+        root: the data root.
+        diseases: of the catalog, those wanted.
+        split: how images are divided.
+        figures: of the profile, overrides included.
+        backbone: with the digest of its weights.
+        pixels: cache space of shrunk images.
+        features: cache space of pooled features.
+    """
+
+    request: Request
+    settings: Settings
+    root: Path
+    diseases: dict[str, Disease]
+    split: SplitRule
+    figures: Profile
+    backbone: BackboneKey
+    pixels: SpaceKey
+    features: SpaceKey
+
+    def plan(self, manifest: DiseaseManifest) -> Plan:
+        """Return the plan of one disease."""
+        disease = self.diseases[manifest.disease]
+        return Plan(
+            disease=manifest.disease,
+            title=disease.title,
+            profile=self.request.profile,
+            figures=self.figures,
+            wanted_sensitivity=disease.wanted_sensitivity,
+            seed=self.request.seed,
+            manifest_digest=manifest.digest,
+            weights_digest=self.backbone.weights_digest,
+            features=self.features.digest(),
+            n_train=manifest.counts["train"],
+            n_validation=manifest.counts["validation"],
+            n_test=manifest.counts["test"],
+            versions=_versions(),
+        )
+
+    def completed(
+        self,
+        manifest: DiseaseManifest,
+        test: Mapping[str, Estimate],
+        seconds: float,
+        cached: float,
+        run_id: str,
+    ) -> Outcome:
+        """Return the outcome of a disease that was trained, evaluated and recorded."""
+        return Outcome(
+            disease=manifest.disease,
+            state="completed",
+            counts=manifest.counts,
+            test=test,
+            seconds=seconds,
+            features_cached=cached,
+            findings=manifest.findings,
+            run_id=run_id,
+        )
+
+    def failed(self, manifest: DiseaseManifest, error: BaseException, cached: float) -> Outcome:
+        """Return the outcome of a disease whose training, evaluation or recording raised."""
+        reason, code = reason_of(error)
+        return Outcome(
+            disease=manifest.disease,
+            state="failed",
+            reason=reason,
+            cause=type(error).__name__,
+            repeat=self.request.repeat(manifest.disease, self.settings),
+            exit_code=code,
+            counts=manifest.counts,
+            features_cached=cached,
+            findings=manifest.findings,
+        )
+
+    def failed_checks(self, disease: str, findings: Sequence[Finding]) -> Outcome:
+        """Return the outcome of a disease whose data did not pass the checks."""
+        stops = failures(findings, disease)
+        return Outcome(
+            disease=disease,
+            state="failed",
+            reason=" ".join(f"{f.code}: {f.text} To mend it: {f.fix}." for f in stops),
+            cause=", ".join(sorted({f.code for f in stops})),
+            repeat=self.request.repeat(disease, self.settings),
+            exit_code=ChecksFailed.exit_code,
+            findings=tuple(f for f in findings if f.disease == disease),
+        )
+
+
+def plan_run(request: Request, settings: Settings, worker: Worker) -> Work:
+    """Return what a run will do.
+
+    Raises:
+        CatalogError: the catalog, the profile, a disease or an override is wrong.
+        DataNotFound: there is no data root.
+        StorageError: the home folder cannot be written.
+        WeightsNotFound: the backbone's weights are not to be had.
+    """
+    catalog = load_catalog(settings.catalog)
+    figures = catalog.profile(request.profile, dict(request.overrides))
+    keys = catalog.disease_keys(request.diseases)
+    _require_frozen(request.profile, figures)
+    root = settings.require_data()
+    prepare_home(settings.home)
+    backbone = find_weights(figures, worker)
+    cache = settings.home / "cache"
+    side = figures.image_side
+    pixels = SpaceKey(cache / "pixels", (("pixels", METHOD), ("side", side)), (side, side), "uint8")
+    return Work(
+        request=request,
+        settings=settings,
+        root=root,
+        diseases={key: catalog.diseases[key] for key in keys},
+        split=catalog.split,
+        figures=figures,
+        backbone=backbone,
+        pixels=pixels,
+        features=_features(cache, backbone),
+    )
+
+
+def _features(cache: Path, backbone: BackboneKey) -> SpaceKey:
+    known = network(backbone.name, alpha=backbone.alpha)
+    describes: Mapping[str, Any] = {
+        "backbone": backbone.name,
+        "alpha": backbone.alpha,
+        "weights": backbone.weights_digest,
+        "side": backbone.side,
+        "pixels": METHOD,
+        "preprocessing": known.preprocessing,
+        "precision": PRECISION,
+    }
+    return SpaceKey(cache / "features", tuple(describes.items()), (known.channels,), PRECISION)
+
+
+def _require_frozen(profile: str, figures: Profile) -> None:
+    if figures.trainable_layers or not figures.augmentation.is_none():
+        raise CatalogError(
+            f"The profile '{profile}' trains layers of its backbone, which this version cannot do yet.",
+            where=f"profiles.toml, table [profiles.{profile}]",
+            expected="trainable_layers = 0 and no augmentation",
+            received=f"trainable_layers = {figures.trainable_layers}",
+            fix="train the profile 'fast', or one of your own with a frozen backbone",
+        )
+
+
+def _versions() -> dict[str, str]:
+    keras, radtrain = (importlib.metadata.version(name) for name in ("keras", "radtrain"))
+    return {"radtrain": radtrain, "python": platform.python_version(), "keras": keras}

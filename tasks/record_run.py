@@ -1,0 +1,199 @@
+"""Stage: what happened -> MLflow. One run per `train-all`, and below it one per disease, failed ones too.
+
+In: plans, folders and outcomes. Out: the ids of the runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+from prefect.futures import PrefectFuture
+
+from tasks.core.errors import TrackingError
+from tasks.core.metrics import Estimate
+from tasks.core.plan import Plan
+from tasks.core.report import Outcome
+from tasks.evaluate_classifier import Evaluated
+from tasks.plan_run import Work
+from tasks.store import read_json
+from tasks.tracking import Tracker, open_tracker
+from tasks.worker import Trained
+
+_TAGS = {"radtrain.not_for_diagnosis": "true"}
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The parent run of a `train-all`, and the way to it."""
+
+    tracker: Tracker
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """The MLflow run of one disease, and the seconds that logging it took."""
+
+    run_id: str
+    duration_s: float
+
+
+@task(name="open-run", cache_policy=NO_CACHE)
+def open_run(uri: str, artifact_root: Path | None, profile: str) -> Recording:
+    """Connect to MLflow and start the parent run.
+
+    Raises:
+        TrackingError: MLflow cannot be reached or written.
+    """
+    tracker = open_tracker(uri, artifact_root)
+    tags = {**_TAGS, "radtrain.profile": profile}
+    return Recording(tracker, tracker.start_run(f"train-all/{profile}", tags=tags))
+
+
+@task(name="record-disease", task_run_name="record {plan.disease}", cache_policy=NO_CACHE)
+def record_disease(
+    recording: Recording, plan: Plan, folder: Path, trained: Trained, evaluated: Evaluated
+) -> Recorded:
+    """Log one trained and evaluated disease below the parent run.
+
+    Raises:
+        TrackingError: MLflow cannot be reached or written; the folder still holds everything.
+    """
+    began = time.perf_counter()
+    tracker = recording.tracker
+    run_id = tracker.start_run(plan.disease, tags=_tags(plan), parent=recording.run_id)
+    params = {**_flat(plan.to_json()), "parameters": trained.parameters}
+    model_id = tracker.log_model(run_id, folder / "model", name=plan.disease, params=params)
+    counts = {"train": plan.n_train, "validation": plan.n_validation, "test": plan.n_test}
+    tracker.log_dataset(run_id, name=plan.disease, digest=plan.manifest_digest, profile=json.dumps(counts))
+    tracker.log(
+        run_id, params=params, series=_series(folder), metrics=_training_metrics(plan, trained, evaluated)
+    )
+    tracker.log(run_id, metrics=dict(_test_metrics(evaluated.test)), model_id=model_id)
+    names = ("plan.json", "history.json", "evaluation.json", "evaluation.png", "card.md")
+    tracker.log_files(run_id, [folder / name for name in names])
+    tracker.end_run(run_id, completed=True)
+    return Recorded(run_id, time.perf_counter() - began)
+
+
+@task(name="record-failure", task_run_name="record failure of {outcome.disease}", cache_policy=NO_CACHE)
+def record_failure(recording: Recording, work: Work, outcome: Outcome) -> Outcome:
+    """Log a disease that failed, with its cause, so that it is seen beside those that did not.
+
+    Where that cannot be logged either, the outcome says so; it was a failure before.
+    """
+    tags = {
+        **_TAGS,
+        "radtrain.disease": outcome.disease,
+        "radtrain.profile": work.request.profile,
+        "radtrain.cause": outcome.cause,
+    }
+    try:
+        run_id = recording.tracker.start_run(outcome.disease, tags=tags, parent=recording.run_id)
+        recording.tracker.end_run(run_id, completed=False)
+    except TrackingError as error:
+        return replace(outcome, reason=f"{outcome.reason} Nor could it be logged: {error.what}")
+    return replace(outcome, run_id=run_id)
+
+
+@task(name="close-run", cache_policy=NO_CACHE)
+def close_run(recording: Recording, work: Work, outcomes: tuple[Outcome, ...], seconds: float) -> None:
+    """Log the figures of the profile and the AUROC of every disease to the parent run, and end it.
+
+    Raises:
+        TrackingError: MLflow cannot be reached or written.
+    """
+    completed = [outcome for outcome in outcomes if outcome.state == "completed"]
+    failed = [outcome.disease for outcome in outcomes if outcome.state == "failed"]
+    recording.tracker.log(
+        recording.run_id,
+        params={
+            **_flat({"figures": work.figures.model_dump()}),
+            "profile": work.request.profile,
+            "seed": work.request.seed,
+            "diseases": ", ".join(work.diseases),
+            "weights_digest": work.backbone.weights_digest,
+        },
+        metrics={
+            **{f"test/auroc/{outcome.disease}": outcome.test["auroc"].value for outcome in completed},
+            "duration_s": seconds,
+            "diseases_completed": len(completed),
+            "diseases_failed": len(failed),
+        },
+        tags={"radtrain.failed": ", ".join(failed)} if failed else None,
+    )
+    recording.tracker.end_run(recording.run_id, completed=not failed)
+
+
+def abandon_run(opening: PrefectFuture[Recording]) -> None:
+    """End the parent run as failed, if it was started: no run stays "running" for ever."""
+    opening.wait()
+    if opening.state.is_completed():
+        recording = opening.result()
+        with contextlib.suppress(TrackingError):  # the fault that led here is the one to tell
+            recording.tracker.end_run(recording.run_id, completed=False)
+
+
+def _tags(plan: Plan) -> dict[str, str]:
+    return {
+        **_TAGS,
+        "radtrain.disease": plan.disease,
+        "radtrain.profile": plan.profile,
+        "radtrain.manifest": plan.manifest_digest,
+        "radtrain.plan": plan.digest(),
+    }
+
+
+def _training_metrics(plan: Plan, trained: Trained, evaluated: Evaluated) -> dict[str, float]:
+    point = trained.operating_point
+    return {
+        "train/fit_s": trained.fit_s,
+        "train/duration_s": trained.duration_s,
+        "test/duration_s": evaluated.duration_s,
+        "train/images_per_s": trained.images / max(trained.fit_s, 1e-9),
+        "train/steps": trained.steps,
+        "train/best_epoch": trained.best_epoch,
+        "train/peak_memory_mb": trained.peak_memory_bytes / 2**20,
+        "validation/threshold": point.threshold,
+        "validation/sensitivity": point.sensitivity,
+        "validation/specificity": point.specificity,
+        "data/n_train": plan.n_train,
+        "data/n_validation": plan.n_validation,
+        "data/n_test": plan.n_test,
+    }
+
+
+def _test_metrics(test: Mapping[str, Estimate]) -> Iterator[tuple[str, float]]:
+    for name, estimate in test.items():
+        if not math.isnan(estimate.value):
+            yield f"test/{name}", estimate.value
+        yield f"test/{name}_n", estimate.n
+        if estimate.low is not None and estimate.high is not None:
+            yield f"test/{name}_low", estimate.low
+            yield f"test/{name}_high", estimate.high
+
+
+def _series(folder: Path) -> Iterator[tuple[str, float, int]]:
+    """Yield the metrics of every epoch as (name, value, epoch)."""
+    for epoch in read_json(folder / "history.json"):
+        for name in ("train_loss", "validation_loss", "validation_auroc", "duration_s"):
+            yield f"epoch/{name}", epoch[name], epoch["number"]
+
+
+def _flat(said: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return nested tables as one, with dotted names."""
+    flat: dict[str, Any] = {}
+    for key, value in said.items():
+        flat.update(
+            _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        )
+    return flat

@@ -1,0 +1,147 @@
+"""Stage: image folders -> facts. Each file is read and decoded once; a second scan reads only what changed.
+
+In: the data root and the class folders. Out: a Parquet file with one row per file (contract: FACTS), and, as a
+by-product of the one decoding, the shrunk pixels of every image that has no features yet.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from prefect import task
+from prefect.cache_policies import NO_CACHE
+
+from data_checks.contract import FACTS, schema
+from data_checks.image_facts import measure
+from data_checks.listing import UNREACHABLE, Entry, UnreachableFile, list_files, read_bytes
+from tasks.cache import BLOCK_ROWS, Space, SpaceKey
+from tasks.core.pixels import shrink
+from tasks.progress import report
+from tasks.store import read_table, write_table
+
+#: The largest radiographs in use have about 20 million pixels; a file that claims more than this is not decoded.
+MAX_PIXELS = 64_000_000
+#: Files read ahead of the one that is waited for: bounds memory, and keeps every thread busy.
+_AHEAD = 4
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What a scan found: where the facts are, how many files there are, were read, and cannot be read."""
+
+    facts: Path
+    files: int
+    read: int
+    unreadable: int
+
+
+@task(name="scan-images", cache_policy=NO_CACHE)
+def scan_images(
+    root: Path, folders: Sequence[str], facts: Path, pixels: SpaceKey, features: SpaceKey
+) -> Scan:
+    """Measure every file below the folders and write the facts.
+
+    Args:
+        root: the data root.
+        folders: class folders, relative to the root.
+        facts: where the facts of this root are kept; what they know already is not read again.
+        pixels: cache space that takes the shrunk pixels.
+        features: images that are in it need no pixels.
+
+    Raises:
+        StorageError: the home folder cannot be written.
+    """
+    before = _known(facts)
+    rows: list[Row] = []
+    changed: list[Entry] = []
+    for entry in list_files(root, folders):
+        known = before.get(entry.path)
+        if known is not None and _is_current(known, entry):
+            rows.append(known)
+        else:
+            changed.append(entry)
+    measured = _measured(root, changed, pixels.shape[0])
+    for done, row in enumerate(_keep_pixels(measured, pixels.open(), features.open()), start=1):
+        rows.append(row)
+        if done % 64 == 0 or done == len(changed):
+            report("scan", done, len(changed))
+    # What lies in other diseases' folders is still true: it stays for their next run.
+    seen = {row["path"] for row in rows}
+    elsewhere = [row for path, row in before.items() if path not in seen and not _below(path, folders)]
+    table = pa.Table.from_pylist(sorted(rows + elsewhere, key=lambda row: row["path"]), schema(FACTS))
+    write_table(facts, table)
+    return Scan(facts, len(rows), len(changed), sum(row["unreadable"] is not None for row in rows))
+
+
+def _known(facts: Path) -> dict[str, Row]:
+    """Return the rows of an earlier scan; none where there was none or its columns were others."""
+    if not facts.exists():
+        return {}
+    try:
+        table = read_table(facts)
+    except (pa.ArrowInvalid, OSError):  # damaged facts are not trusted: everything is measured anew
+        return {}
+    if not table.schema.equals(schema(FACTS)):
+        return {}
+    return {row["path"]: row for row in table.to_pylist()}
+
+
+def _is_current(known: Row, entry: Entry) -> bool:
+    """Tell whether a row still speaks of the file; one that could not be opened is always tried again."""
+    same = (known["bytes"], known["mtime_ns"]) == (entry.bytes, entry.mtime_ns)
+    return same and known["unreadable"] not in UNREACHABLE
+
+
+def _measured(root: Path, entries: Iterable[Entry], side: int) -> Iterator[tuple[Row, np.ndarray | None]]:
+    """Yield each file's row and its pixels, measured in parallel, in the order of the entries."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    waiting: deque[Future[tuple[Row, np.ndarray | None]]] = deque()
+    with ThreadPoolExecutor(threads) as pool:  # decoding and hashing release the interpreter's lock
+        for entry in entries:
+            waiting.append(pool.submit(_measure, root, entry, side))
+            if len(waiting) >= _AHEAD * threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _measure(root: Path, entry: Entry, side: int) -> tuple[Row, np.ndarray | None]:
+    row: Row = {column.name: None for column in FACTS}
+    row.update(path=entry.path, bytes=entry.bytes, mtime_ns=entry.mtime_ns)
+    try:
+        data = read_bytes(root, entry)
+    except UnreachableFile as error:
+        return {**row, "unreadable": error.reason}, None
+    facts, gray = measure(data, max_pixels=MAX_PIXELS)
+    return {**row, **asdict(facts)}, None if gray is None else shrink(gray, side)
+
+
+def _keep_pixels(
+    measured: Iterable[tuple[Row, np.ndarray | None]], pixels: Space, features: Space
+) -> Iterator[Row]:
+    """Pass the rows on; put the pixels of images that have no features into the cache, block by block."""
+    waiting: dict[str, np.ndarray] = {}
+    for row, square in measured:
+        image = row["sha256"]
+        if square is not None and image not in features and image not in pixels:
+            waiting[image] = square
+        if len(waiting) == BLOCK_ROWS:
+            pixels.put(list(waiting), np.stack(list(waiting.values())))
+            waiting.clear()
+        yield row
+    if waiting:
+        pixels.put(list(waiting), np.stack(list(waiting.values())))
+
+
+def _below(path: str, folders: Sequence[str]) -> bool:
+    return any(path.startswith(f"{folder}/") for folder in folders)

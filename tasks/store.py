@@ -1,0 +1,158 @@
+"""The home folder: what stands where, and how it is written (whole or not at all).
+
+The one file that touches run artifacts on disk; the cache of pixels and features is `tasks/cache.py`.
+
+    facts/<root>.parquet   manifests/<disease>-<digest>.parquet   splits/<disease>-<rule>.parquet
+    cache/{pixels,features}/<space>/                        runs/<run>/<disease>/
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.core.errors import StorageError
+
+#: What the operating system says when a place cannot be written, and what to do about it.
+_REMEDIES = {
+    errno.ENOSPC: "free some space, remove cached features (radtrain cache prune), or name another --home DIR",
+    errno.EDQUOT: "free some of your quota, or name another --home DIR",
+    errno.EACCES: "make the folder writable for you, or name another one: --home DIR",
+    errno.EPERM: "make the folder writable for you, or name another one: --home DIR",
+    errno.EROFS: "name a folder on a disk that can be written: --home DIR",
+    errno.ENOTDIR: "a file stands where a folder is needed: remove it, or name another --home DIR",
+    errno.EEXIST: "a file stands where a folder is needed: remove it, or name another --home DIR",
+}
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn what the system says about a place that cannot be written into a `StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
+        raise StorageError(
+            "radtrain cannot write to its home folder.",
+            where=path,
+            expected="a writable place with free space",
+            received=error.strerror,
+            fix=_REMEDIES[error.errno],
+        ) from error
+
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> Path:
+    """Write a file under another name and move it into place: it is there whole, or it is not there.
+
+    Raises:
+        StorageError: no permission, no space; nothing is left behind.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    return path
+
+
+def write_json(path: Path, content: Any) -> Path:
+    """Write readable JSON with keys in the order given; NaN is not JSON and raises ValueError."""
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    return write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file of the home folder."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def write_table(path: Path, table: pa.Table) -> Path:
+    """Write an arrow table as Parquet."""
+    return write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
+    """Read a Parquet file of the home folder."""
+    return pq.read_table(path, columns=columns)
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRows:
+    """Used rows of one split in the order of their images, which has nothing to do with their labels.
+
+    Attributes:
+        images: (n,) sha256 of each image.
+        labels: (n,) float32, 0 or 1.
+        groups: (n,) what resampling must not part: the patient, or the group of near-duplicates.
+    """
+
+    images: list[str]
+    labels: np.ndarray
+    groups: list[str]
+
+
+def read_rows(manifest: Path, split: str) -> LabelledRows:
+    """Read the used rows of one split; rows of the other splits are not read."""
+    # Excluded rows have no split, so the filter leaves them out as well.
+    table = pq.read_table(manifest, columns=["image", "label", "group"], filters=[("split", "=", split)])
+    table = table.sort_by("image")
+    labels = table["label"].to_numpy().astype(np.float32)
+    return LabelledRows(table["image"].to_pylist(), labels, table["group"].to_pylist())
+
+
+def image_paths(manifest: Path) -> dict[str, str]:
+    """Return the file of every used image, relative to the data root."""
+    table = pq.read_table(manifest, columns=["image", "path", "split"])
+    table = table.filter(table["split"].is_valid())
+    return dict(zip(table["image"].to_pylist(), table["path"].to_pylist(), strict=True))
+
+
+def prepare_home(home: Path) -> Path:
+    """Make the home folder and see that it can be written.
+
+    Raises:
+        StorageError: it cannot.
+    """
+    with writing(home):
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    return home
+
+
+def facts_path(home: Path, root: Path) -> Path:
+    """Return where the facts of a data root are kept; the root's own path does not leave the name."""
+    return home / "facts" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet"
+
+
+def manifest_path(home: Path, disease: str, digest: str) -> Path:
+    """Return where a manifest is kept, by its digest."""
+    return home / "manifests" / f"{disease}-{digest[:16]}.parquet"
+
+
+def ledger_path(home: Path, disease: str, rule_digest: str) -> Path:
+    """Return where it is noted which split each image was given, under one rule of splitting."""
+    return home / "splits" / f"{disease}-{rule_digest}.parquet"
+
+
+def disease_folder(home: Path, run_id: str, disease: str) -> Path:
+    """Return the folder of one disease of one run."""
+    return home / "runs" / run_id / disease

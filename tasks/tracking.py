@@ -1,0 +1,188 @@
+"""MLflow, behind one door: runs, parameters, metrics, figures and models. No other file imports it.
+
+Every call names its run, so that diseases may be logged from several threads at once. What goes in are
+counts, digests, keys and figures: no patient, no file name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tasks.core.errors import TrackingError
+
+if TYPE_CHECKING:
+    import keras
+    from mlflow import MlflowClient
+
+EXPERIMENT = "radtrain"
+#: MLflow's own limits on the length of a parameter's value and of a data set's digest.
+_PARAM_LENGTH = 6000
+_DIGEST_LENGTH = 36
+
+
+@dataclass(frozen=True, slots=True)
+class Tracker:
+    """An open connection: where to, and the experiment that all runs belong to."""
+
+    uri: str
+    client: MlflowClient
+    experiment_id: str
+
+    def start_run(self, name: str, *, tags: Mapping[str, str], parent: str | None = None) -> str:
+        """Start a run and return its id; with a parent, MLflow shows it below that run."""
+        said = {**tags, "mlflow.runName": name, "mlflow.source.name": "radtrain"}
+        if parent is not None:
+            said["mlflow.parentRunId"] = parent
+        with _tracking(self.uri):
+            return self.client.create_run(self.experiment_id, tags=said).info.run_id
+
+    def log(
+        self,
+        run_id: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        metrics: Mapping[str, float] | None = None,
+        series: Iterable[tuple[str, float, int]] = (),
+        tags: Mapping[str, str] | None = None,
+        model_id: str | None = None,
+    ) -> None:
+        """Write parameters, metrics, metric series (name, value, step) and tags in one request."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        now = int(time.time() * 1000)
+        points = [(name, value, 0) for name, value in (metrics or {}).items()]
+        said = [
+            Metric(name, value, now, step, model_id=model_id, run_id=run_id if model_id else None)
+            for name, value, step in (*points, *series)
+        ]
+        given = [Param(name, str(value)[:_PARAM_LENGTH]) for name, value in (params or {}).items()]
+        with _tracking(self.uri):
+            self.client.log_batch(
+                run_id, said, given, [RunTag(name, str(value)) for name, value in (tags or {}).items()]
+            )
+
+    def log_dataset(self, run_id: str, *, name: str, digest: str, profile: str) -> None:
+        """Note which data a run saw: a name, the manifest's digest and its counts as JSON text."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        data = Dataset(name, digest[:_DIGEST_LENGTH], "radtrain", "manifest", profile=profile)
+        said = DatasetInput(data, [InputTag("mlflow.data.context", "training")])
+        with _tracking(self.uri):
+            self.client.log_inputs(run_id, [said])
+
+    def log_files(self, run_id: str, files: Sequence[Path]) -> None:
+        """Copy files into the run's artifacts."""
+        with _tracking(self.uri):
+            for file in files:
+                self.client.log_artifact(run_id, str(file))
+
+    def log_model(self, run_id: str, folder: Path, *, name: str, params: Mapping[str, Any]) -> str:
+        """Copy a model folder that `save_model` wrote into MLflow; return the model's id."""
+        from mlflow.entities import LoggedModelOutput, LoggedModelStatus
+
+        with _tracking(self.uri):
+            model = self.client.create_logged_model(
+                self.experiment_id,
+                name=name,
+                source_run_id=run_id,
+                params={key: str(value)[:250] for key, value in params.items()},
+                model_type="classifier",
+            )
+            self.client.log_model_artifacts(model.model_id, str(folder))
+            self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+            self.client.log_outputs(run_id, [LoggedModelOutput(model.model_id, step=0)])
+        return model.model_id
+
+    def end_run(self, run_id: str, *, completed: bool) -> None:
+        """Close a run as finished or failed."""
+        with _tracking(self.uri):
+            self.client.set_terminated(run_id, "FINISHED" if completed else "FAILED")
+
+
+@functools.lru_cache(maxsize=8)
+def open_tracker(uri: str, artifact_root: Path | None) -> Tracker:
+    """Connect, and make the experiment where it is not there; a new SQLite database takes some seconds.
+
+    Raises:
+        TrackingError: the address is wrong, or nothing answers there.
+    """
+    with _tracking(uri):
+        import mlflow
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+
+        mlflow.set_tracking_uri(uri)
+        client = MlflowClient(tracking_uri=uri)
+        found = client.get_experiment_by_name(EXPERIMENT)
+        if found is None:
+            place = None if artifact_root is None else artifact_root.as_uri()
+            try:
+                return Tracker(uri, client, client.create_experiment(EXPERIMENT, artifact_location=place))
+            except MlflowException:  # another run made it in between
+                found = client.get_experiment_by_name(EXPERIMENT)
+                if found is None:
+                    raise
+        if found.lifecycle_stage == "deleted":
+            raise TrackingError(
+                f"The MLflow experiment '{EXPERIMENT}' was deleted.",
+                where=_without_secret(uri),
+                fix=f"restore it (mlflow experiments restore --experiment-id {found.experiment_id}), or delete it for good",
+            )
+    return Tracker(uri, client, found.experiment_id)
+
+
+def save_model(model: keras.Model, folder: Path, *, metadata: Mapping[str, Any]) -> None:
+    """Write a Keras model to a folder in MLflow's format, with its signature: raw pixels to one score.
+
+    The requirements are named instead of inferred, which would take 6 to 23 s.
+    """
+    import keras
+    import mlflow.tensorflow
+    import numpy as np
+    import tensorflow as tf
+    from mlflow.models import ModelSignature
+    from mlflow.types import Schema, TensorSpec
+
+    single = np.dtype(np.float32)
+    signature = ModelSignature(
+        Schema([TensorSpec(single, (-1, *model.input_shape[1:]), "pixels")]),
+        Schema([TensorSpec(single, (-1, 1), "score")]),
+    )
+    mlflow.tensorflow.save_model(
+        model,
+        str(folder),
+        signature=signature,
+        pip_requirements=[f"tensorflow=={tf.__version__}", f"keras=={keras.__version__}"],
+        metadata=dict(metadata),
+    )
+
+
+@contextlib.contextmanager
+def _tracking(uri: str) -> Iterator[None]:
+    """Turn what MLflow, its database and the network say into a `TrackingError`."""
+    import requests
+    import sqlalchemy.exc
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
+        raise TrackingError(
+            "MLflow cannot be reached or written.",
+            where=_without_secret(uri),
+            expected="a running MLflow server, or a database that can be written",
+            received=str(error).splitlines()[0][:300],
+            fix="start the server or correct MLFLOW_TRACKING_URI; unset it to record in the home folder",
+        ) from error
+
+
+def _without_secret(uri: str) -> str:
+    """Return an address without the user and password that may stand in it."""
+    scheme, mark, rest = uri.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
