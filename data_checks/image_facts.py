@@ -106,7 +106,7 @@ _PILLOW_MODULES = re.compile(r"PIL\.")
 _PILLOW_FILTER = ("ignore", None, Warning, _PILLOW_MODULES, 0)
 
 
-class UnreadableImage(Exception):  # noqa: N818 - a finding about a file, not a failure of the program
+class UnreadableImage(Exception):
     """No gray pixels can be had from a file's bytes.
 
     Attributes:

@@ -95,9 +95,8 @@ def _train(said: argparse.Namespace) -> int:
 
 
 def _demo(said: argparse.Namespace) -> int:
-    from tasks.draw_phantoms import write_phantoms
-
     from tasks.core.catalog import DEMO
+    from tasks.draw_phantoms import write_phantoms
 
     if said.patients < 20:
         raise CatalogError(
@@ -121,29 +120,29 @@ def _run_flow(said: argparse.Namespace, settings: Settings, profile: str, diseas
     wanted = _check_request(settings, profile, diseases, overrides)
     _prepare(settings)
 
-    from flows.server import prefect_server
+    from flows.server import start_prefect_server
 
-    with prefect_server(settings.home) as wait_for_server:
-        # Quiet on the console only: the server still gets every line.
-        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-        from flows.terminal import following, show_report
-        from flows.train_all import train_all
+    wait_for_server = start_prefect_server(settings.home)
+    # Quiet on the console only: the server still gets every line.
+    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    from flows.terminal import following, show_report
+    from flows.train_all import train_all
 
-        wait_for_server()
-        with following(len(wanted)):
-            state = train_all(
-                profile=profile,
-                diseases=list(wanted),
-                seed=said.seed,
-                overrides=overrides,
-                data=str(settings.data) if settings.data else None,
-                catalog=str(settings.catalog) if settings.catalog else None,
-                home=str(settings.home),
-                return_state=True,
-            )
-        report = state.result(raise_on_failure=False)
-        if isinstance(report, BaseException):
-            raise report
+    wait_for_server()
+    with following(len(wanted)):
+        state: Any = train_all(
+            profile=profile,
+            diseases=list(wanted),
+            seed=said.seed,
+            overrides=overrides,
+            data=str(settings.data) if settings.data else None,
+            catalog=str(settings.catalog) if settings.catalog else None,
+            home=str(settings.home),
+            return_state=True,  # pyright: ignore[reportCallIssue] - Prefect adds it
+        )
+    report = state.result(raise_on_failure=False)
+    if isinstance(report, BaseException):
+        raise report
     if said.json:
         print(json.dumps(report.to_json()))
     else:

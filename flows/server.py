@@ -6,15 +6,16 @@ imports that the run needs anyway, so that it costs no time of its own. Its data
 
 from __future__ import annotations
 
-import contextlib
+import atexit
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from tasks.core.errors import ServerError
@@ -22,11 +23,14 @@ from tasks.store import writing
 
 #: A new database takes 8 s on two idle cores; a busy machine may need far longer.
 PATIENCE_S = 120.0
+_PR_SET_PDEATHSIG = 1
 
 
-@contextlib.contextmanager
-def prefect_server(home: Path) -> Iterator[Callable[[], None]]:
-    """Name a server in PREFECT_API_URL, and give a function that waits until it answers.
+def start_prefect_server(home: Path) -> Callable[[], None]:
+    """Name a server in PREFECT_API_URL, and return a function that waits until it answers.
+
+    To be called before prefect is imported, which reads its settings then. A temporary server ends when this
+    process does, after Prefect has sent its last log lines.
 
     Raises:
         ServerError: (from the function) the server named does not answer, or the temporary one ended.
@@ -34,8 +38,7 @@ def prefect_server(home: Path) -> Iterator[Callable[[], None]]:
     """
     named = os.environ.get("PREFECT_API_URL")
     if named:
-        yield lambda: _wait(named, patience_s=10.0, process=None, log=None)
-        return
+        return lambda: _wait(named, patience_s=10.0, process=None, log=None)
     port = _free_port()
     url = f"http://127.0.0.1:{port}/api"
     log = home / "prefect" / "temporary-server.log"
@@ -44,26 +47,30 @@ def prefect_server(home: Path) -> Iterator[Callable[[], None]]:
         output = log.open("wb")
     os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    with (
-        output,
-        subprocess.Popen(  # noqa: S603 - our own command, no shell
+    with output:
+        process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             [*command, "--no-scheduler", "--no-late-runs", "--no-ui"],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=os.environ | {"PREFECT_SERVER_ANALYTICS_ENABLED": "false"},
             start_new_session=True,  # Ctrl-C is ours to handle: the flow's last words still need the server
-        ) as process,
-    ):
-        os.environ["PREFECT_API_URL"] = url
-        try:
-            yield lambda: _wait(url, patience_s=PATIENCE_S, process=process, log=log)
-        finally:
-            os.environ.pop("PREFECT_API_URL", None)
-            process.terminate()
-            try:
-                process.wait(timeout=5)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+        )
+    os.environ["PREFECT_API_URL"] = url
+    atexit.register(_stop, process)
+    return lambda: _wait(url, patience_s=PATIENCE_S, process=process, log=log)
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, even by kill -9 (Linux, prctl(2))."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _stop(process: subprocess.Popen) -> None:
+    process.terminate()
+    try:
+        process.wait(timeout=5)
+    except subprocess.TimeoutExpired:
+        process.kill()
 
 
 def _wait(url: str, *, patience_s: float, process: subprocess.Popen | None, log: Path | None) -> None:

@@ -9,16 +9,20 @@ import contextlib
 import time
 from collections.abc import Iterator
 
+from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from tasks.core.card import interval
 from tasks.core.estimate import Stage, seconds_left
+from tasks.core.metrics import Estimate
 from tasks.core.report import Outcome, Report
 from tasks.progress import listening
 
+#: A cell is never cut: a table wider than the terminal is folded by it instead.
+TABLE_WIDTH = 116
+_SCORES = ("auroc", "sensitivity", "specificity")
 _NAMES = {"scan": "reading images", "features": "features", "train": "classifiers"}
 
 
@@ -68,13 +72,13 @@ def following(diseases: int) -> Iterator[None]:
 def show_report(report: Report) -> None:
     """Print the table of diseases, what the checks found, and each failure with the command to repeat it."""
     console = Console()
-    table = Table(
-        title=f"train-all/{report.profile}: test rows, 95 % intervals by patient", title_justify="left"
-    )
+    console.width = max(console.width, TABLE_WIDTH)
+    title = f"train-all/{report.profile}: test rows, 95 % intervals by patient. Not for diagnosis."
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for name in ("disease", "state"):
         table.add_column(name, no_wrap=True)
     for name in ("images", "AUROC", "sensitivity", "specificity", "seconds", "from cache"):
-        table.add_column(name, justify="right", no_wrap=name != "images")
+        table.add_column(name, justify="right", no_wrap=True)
     for outcome in report.outcomes:
         table.add_row(*_row(outcome))
     console.print(table)
@@ -85,18 +89,14 @@ def show_report(report: Report) -> None:
     for outcome in report.failed():
         _say(console, f"{outcome.disease} failed. {outcome.reason}", "bold red")
         _say(console, f"  repeat it: {outcome.repeat}", "red")
-    _say(console, f"{report.message()} {report.seconds:.1f} s. Run {report.run_id}", "bold")
-    _say(console, f"Files: {report.folder}\nMLflow: {report.tracking_uri}\nNot for diagnosis.")
+    _say(console, f"{report.message()} {report.seconds:.1f} s.", "bold")
+    _say(console, f"files  {report.folder}\nmlflow {report.tracking_uri} run {report.run_id}")
 
 
 def _row(outcome: Outcome) -> list[Text]:
     good = outcome.state == "completed"
     images = sum(outcome.counts.values())
-    scores = (
-        [interval(outcome.test[name]) for name in ("auroc", "sensitivity", "specificity")]
-        if good
-        else ["-"] * 3
-    )
+    scores = [_short(outcome.test[name]) if name in outcome.test else "-" for name in _SCORES]
     cells = [
         outcome.disease,
         outcome.state,
@@ -106,6 +106,13 @@ def _row(outcome: Outcome) -> list[Text]:
         f"{outcome.features_cached:.0%}" if images else "-",
     ]
     return [Text(cell, style="" if good else "red") for cell in cells]
+
+
+def _short(estimate: Estimate) -> str:
+    """Return `0.91 (0.87-0.95)`."""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.2f} (unknown)"
+    return f"{estimate.value:.2f} ({estimate.low:.2f}-{estimate.high:.2f})"
 
 
 def _say(console: Console, text: str, style: str = "") -> None:

@@ -13,9 +13,10 @@ import time
 from datetime import datetime
 from typing import Any
 
-from prefect import flow, runtime
+from prefect import State, flow
 from prefect.futures import PrefectFuture
-from prefect.states import Completed, Failed, State
+from prefect.runtime import flow_run
+from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from data_checks.findings import failures
@@ -47,11 +48,14 @@ _Line = tuple[PrefectFuture[Trained], PrefectFuture[Evaluated], PrefectFuture[Re
 
 
 def _run_name() -> str:
-    return f"{runtime.flow_run.parameters['profile']} {datetime.now().astimezone():%Y-%m-%d %H:%M}"
+    return f"{flow_run.parameters['profile']} {datetime.now().astimezone():%Y-%m-%d %H:%M}"
 
 
-# Each disease holds at most three threads, two of them waiting for the one before.
-@flow(name="train-all", flow_run_name=_run_name, task_runner=ThreadPoolTaskRunner(max_workers=32))
+#: Each disease holds at most three threads, two of them waiting for the one before.
+_THREADS: Any = ThreadPoolTaskRunner(max_workers=32)
+
+
+@flow(name="train-all", flow_run_name=_run_name, task_runner=_THREADS)
 def train_all(
     profile: str = "fast",
     diseases: list[str] | None = None,
@@ -118,7 +122,7 @@ def _train_diseases(work: Work, worker: Worker, opening: PrefectFuture[Recording
     outcomes: list[Outcome] = []
     for key in work.diseases:
         if key in lines:
-            cached = extraction.cached_share(paths[key])
+            cached = extraction.cached_share(list(paths[key]))
             outcome = _settle(work, ready[key], lines[key], cached)
         else:
             outcome = work.failed_checks(key, manifests[key].findings if key in manifests else found)
@@ -131,8 +135,11 @@ def _submit(work: Work, worker: Worker, manifest: DiseaseManifest, recording: Re
     """Start the line of one disease: train, evaluate, record; each waits for the one before."""
     plan = work.plan(manifest)
     folder = disease_folder(work.settings.home, recording.run_id, manifest.disease)
-    trained = train_classifier.submit(worker, plan, folder, manifest.path, work.backbone, work.features)
-    evaluated = evaluate_classifier.submit(worker, plan, folder, manifest, work.features, trained)
+    # Any: a future stands for the value that Prefect hands to the next task.
+    trained: Any = train_classifier.submit(
+        worker, plan, folder, manifest.path, work.backbone, work.features
+    )
+    evaluated: Any = evaluate_classifier.submit(worker, plan, folder, manifest, work.features, trained)
     return trained, evaluated, record_disease.submit(recording, plan, folder, trained, evaluated)
 
 
@@ -143,6 +150,6 @@ def _settle(work: Work, manifest: DiseaseManifest, line: _Line, cached: float) -
         if not future.state.is_completed():
             error = future.state.result(raise_on_failure=False)
             return work.failed(manifest, error, cached)
-    trained, evaluated, recorded = (future.result() for future in line)
+    trained, evaluated, recorded = line[0].result(), line[1].result(), line[2].result()
     seconds = trained.duration_s + evaluated.duration_s + recorded.duration_s
     return work.completed(manifest, evaluated.test, seconds, cached, recorded.run_id)

@@ -143,9 +143,9 @@ def save_model(model: keras.Model, folder: Path, *, metadata: Mapping[str, Any])
     The requirements are named instead of inferred, which would take 6 to 23 s.
     """
     import keras
-    import mlflow.tensorflow
     import numpy as np
     import tensorflow as tf
+    from mlflow import tensorflow as flavor
     from mlflow.models import ModelSignature
     from mlflow.types import Schema, TensorSpec
 
@@ -154,7 +154,7 @@ def save_model(model: keras.Model, folder: Path, *, metadata: Mapping[str, Any])
         Schema([TensorSpec(single, (-1, *model.input_shape[1:]), "pixels")]),
         Schema([TensorSpec(single, (-1, 1), "score")]),
     )
-    mlflow.tensorflow.save_model(
+    flavor.save_model(
         model,
         str(folder),
         signature=signature,

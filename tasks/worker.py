@@ -138,7 +138,7 @@ def train(folder: Path, manifest: Path, key: BackboneKey, features: SpaceKey) ->
     space.refresh()
     training, validation = (_rows(space, read_rows(manifest, split)) for split in ("train", "validation"))
     began = time.perf_counter()
-    head = _head(plan.figures, space.shape[0])
+    head = _head(plan.figures, space.shape[0])  # pyright: ignore[reportArgumentType] - frozen models hash
     fresh = classifier.build_head(
         plan.figures, channels=space.shape[0], prevalence=float(training.labels.mean()), seed=plan.seed
     )
@@ -171,7 +171,7 @@ def score(folder: Path, features: SpaceKey, images: Sequence[str]) -> np.ndarray
     """Return (n,) float32 scores of cached images by the head in the folder."""
     figures = Plan.from_json(read_json(folder / "plan.json")).figures
     space = _opened(features)
-    head = _head(figures, space.shape[0])
+    head = _head(figures, space.shape[0])  # pyright: ignore[reportArgumentType] - frozen models hash
     with np.load(folder / "head.npz") as weights:
         head.set_weights([weights[name] for name in weights.files])
     rows = LabelledRows(list(images), np.zeros(len(images), np.float32), [])
@@ -209,7 +209,7 @@ def peak_memory_bytes() -> int:
 def _warm_up() -> None:
     """Import what every request needs, while the flow does other things."""
     import keras  # noqa: F401
-    import mlflow.tensorflow  # noqa: F401
+    from mlflow import tensorflow  # noqa: F401
 
 
 @functools.lru_cache(maxsize=4)

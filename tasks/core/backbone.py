@@ -51,7 +51,7 @@ NETWORKS = {
 #: Scale and offset of each kind, per channel R, G, B: pixels * scale + offset.
 _MEAN = np.array([0.485, 0.456, 0.406])
 _DEVIATION = np.array([0.229, 0.224, 0.225])
-SCALES: dict[str, tuple[list[float] | float, list[float] | float]] = {
+SCALES: dict[str, tuple[Any, Any]] = {
     "tf": (1 / 127.5, -1.0),
     "torch": ((1 / 255 / _DEVIATION).tolist(), (-_MEAN / _DEVIATION).tolist()),
 }

@@ -101,10 +101,10 @@ class SplitRule(_Table):
 class Augmentation(_Table):
     """How far each training image may be moved about; all zero means not at all."""
 
-    rotation_degrees: float = Field(0.0, ge=0, le=180)
-    zoom: float = Field(0.0, ge=0, lt=1)
-    shift: float = Field(0.0, ge=0, lt=1)
-    shear: float = Field(0.0, ge=0, lt=1)
+    rotation_degrees: float = Field(default=0.0, ge=0, le=180)
+    zoom: float = Field(default=0.0, ge=0, lt=1)
+    shift: float = Field(default=0.0, ge=0, lt=1)
+    shear: float = Field(default=0.0, ge=0, lt=1)
     horizontal_flip: bool = False
 
     def is_none(self) -> bool:

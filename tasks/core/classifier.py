@@ -6,7 +6,7 @@ assembled model ends with: they share their layers.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,8 +33,11 @@ def build_head(figures: Profile, *, channels: int, prevalence: float, seed: int)
     """
     import keras
 
-    def initial(n: int) -> keras.initializers.Initializer:
+    # Typed loosely because Keras annotates these arguments by their defaults, as texts.
+    def initial(n: int) -> Any:
         return keras.initializers.GlorotUniform(seed=2 * seed + n)
+
+    bias: Any = keras.initializers.Constant(output_bias(prevalence))
 
     features = keras.Input((channels,), name="features")
     hidden = keras.layers.Dense(
@@ -45,7 +48,7 @@ def build_head(figures: Profile, *, channels: int, prevalence: float, seed: int)
         1,
         activation="sigmoid",
         kernel_initializer=initial(1),
-        bias_initializer=keras.initializers.Constant(output_bias(prevalence)),
+        bias_initializer=bias,
         name="score",
     )(kept)
     return keras.Model(features, score, name="head")

@@ -27,9 +27,9 @@ MAX_WITHIN = 64
 _BITS = 8 * HASH_BYTES
 # Nine bands of at most 29 bits: a pair of bands, and one bit more, fits in a 64-bit key.
 _FEWEST_BANDS = 9
-# Comparisons allowed for one key: linear in n, and always all pairs of 3,162 hashes.
+# Comparisons allowed for one key: linear in n, and always all pairs of 1,414 hashes.
 _COMPARISONS_PER_HASH = 40
-_COMPARISONS_ALWAYS = 5_000_000
+_COMPARISONS_ALWAYS = 1_000_000
 _WINDOWS = (1 << 62, 16384, 4096, 1024, 256, 64, 16)
 # Candidates compared at once: temporaries of 2 MB each stay in the processor's cache.
 _BLOCK = 1 << 18
@@ -53,7 +53,7 @@ def near_duplicates(hashes: np.ndarray, *, within: int, dihedral: bool = False) 
     for every pair of bands the hashes are sorted by those bits and only equal runs are compared: no pair is missed. Two
     rules bound hostile input:
 
-    * A key whose runs ask for more than 40 n + 5,000,000 comparisons compares each hash with its next successors in the
+    * A key whose runs ask for more than 40 n + 1,000,000 comparisons compares each hash with its next successors in the
       run only (the longest window that fits). A pair then may be missed under this key, but has all its other keys.
     * Beyond 10,000,000 pairs, those found so far are thinned to a spanning forest: the same components, fewer pairs.
 
@@ -126,7 +126,9 @@ class _Pairs:
         self._unique = np.empty(0, dtype=np.int64)
         self._pending: list[np.ndarray] = []
         self._pending_count = 0
-        self._labels: np.ndarray | None = None  # components, once pairs are thinned: pairs within one add nothing
+        self._labels: np.ndarray | None = (
+            None  # components, once pairs are thinned: pairs within one add nothing
+        )
 
     def add(self, left: np.ndarray, right: np.ndarray) -> None:
         if self._labels is not None:

@@ -68,7 +68,7 @@ def fit(
     import keras
 
     if not model.compiled:
-        model.compile(keras.optimizers.Adam(figures.learning_rate), "binary_crossentropy", jit_compile=False)
+        model.compile(keras.optimizers.Adam(figures.learning_rate), "binary_crossentropy")
     kept = min(len(validation.labels), figures.validation_steps * figures.batch_size)
     scored = Rows(validation.labels[:kept], validation.inputs)
     history: list[Epoch] = []

@@ -151,7 +151,7 @@ def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[
 def _links(readable: pd.DataFrame, images: pd.Index, near: np.ndarray) -> np.ndarray:
     """Return pairs of image numbers that must not be parted: near-duplicates, and a patient's images."""
     named = readable[readable["patient"].notna()]
-    numbers = pd.Series(images.get_indexer(named["image"]), named.index)
+    numbers = pd.Series(images.get_indexer(pd.Index(named["image"])), named.index)
     first = numbers.groupby(named["patient"]).transform("first")
     return np.concatenate([near.reshape(-1, 2), np.stack([first, numbers], axis=1)]).astype(np.int64)
 
@@ -171,7 +171,7 @@ def _settle(known: dict[str, str], images: pd.Index, links: np.ndarray) -> dict[
 
     Where the old ones are tied by themselves (their names changed), those furthest from training stay.
     """
-    place = {number: n for n, number in enumerate(images.get_indexer(list(known)).tolist())}
+    place = {number: n for n, number in enumerate(images.get_indexer(pd.Index(list(known))).tolist())}
     inner = [(place[a], place[b]) for a, b in links.tolist() if a in place and b in place]
     settled: dict[str, str] = {}
     names = np.array(list(known))
@@ -188,7 +188,7 @@ def _shipped_leaks(readable: pd.DataFrame, images: pd.Index, groups: np.ndarray)
     named = readable[readable["shipped_split"].notna()]
     if named.empty:
         return 0, 0
-    number = pd.Series(groups[images.get_indexer(named["image"])], named.index)
+    number = pd.Series(groups[images.get_indexer(pd.Index(named["image"]))], named.index)
     parted = named["shipped_split"].groupby(number).nunique() > 1
     trained = set(number[named["shipped_split"] == "train"])
     leaking = (named["shipped_split"] == "test") & number.isin(trained)
