@@ -6,6 +6,7 @@ In: the data root and the class folders wanted. Out: findings, each with the nea
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -44,11 +45,12 @@ def check_layout(root: Path, wanted: Iterable[ClassFolder]) -> list[Finding]:
             code, missing = "source_missing", folder.source
         elif (root / folder.path).is_dir():
             continue
-        findings.setdefault((folder.disease, missing), _missing(root, folder.disease, code, missing))
+        findings.setdefault((folder.disease, missing), _missing(root, folder, code, missing))
     return list(findings.values())
 
 
-def _missing(root: Path, disease: str, code: str, missing: str) -> Finding:
+def _missing(root: Path, folder: ClassFolder, code: str, missing: str) -> Finding:
+    disease = folder.disease
     parent, name = _first_missing(root, missing)
     beside = sorted(child.name for child in (root / parent).iterdir() if child.is_dir())
     near = _nearest(name, beside)
@@ -58,10 +60,15 @@ def _missing(root: Path, disease: str, code: str, missing: str) -> Finding:
     if near is None:
         fix = f"put the images there, or name the right {kind} of [diseases.{disease}] in your diseases.toml"
         return Finding(disease, code, "fail", f"{looked}; {there if beside else 'it is empty'}.", fix)
-    mended = str(PurePosixPath(missing.replace(str(parent / name), str(parent / near), 1)))
-    said = repr(mended if code == "source_missing" else near).replace("'", '"')
-    key = "folder" if code == "source_missing" else "class name"
-    fix = f"in [[diseases.{disease}.sources]] of your diseases.toml, write the {key} as {said}"
+    mended = parent / near / PurePosixPath(missing).relative_to(parent / name)
+    if code == "source_missing":
+        key, said = "folder as", mended
+    elif folder.shipped_split is None:
+        key, said = "class name as", mended.relative_to(folder.source)
+    else:  # it may be the split's folder, or the class in it
+        key, said = "split and class so that they lead to", mended
+    said = json.dumps(str(said), ensure_ascii=False)
+    fix = f"in [[diseases.{disease}.sources]] of your diseases.toml, write the {key} {said}"
     return Finding(disease, code, "fail", f"{looked}; did you mean '{near}'? ({there})", fix)
 
 

@@ -66,6 +66,8 @@ def list_files(root: Path, folders: Iterable[str]) -> Iterator[Entry]:
                 listing = sorted(os.scandir(root / folder), key=lambda item: item.name)
                 place = (root / folder).stat()
             except FileNotFoundError:
+                if folder != start:
+                    yield Entry(_text(folder), -1, -1, "vanished")
                 continue
             except OSError as error:
                 yield Entry(_text(folder), -1, -1, _reason(error))
@@ -103,9 +105,9 @@ def read_bytes(root: Path, entry: Entry) -> bytes:
 def _entry(item: os.DirEntry[str], path: str, inside: Path) -> Entry | None:
     """Return the entry of a file, or None for a folder that is to be listed."""
     try:
+        state = item.stat()
         if item.is_symlink() and not Path(item.path).resolve(strict=True).is_relative_to(inside):
             return Entry(_text(path), -1, -1, "outside_root")
-        state = item.stat()
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
         return Entry(_text(path), -1, -1, _reason(error))
     if stat.S_ISDIR(state.st_mode):

@@ -10,16 +10,16 @@ import json
 import os
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tasks.core.errors import EXIT_CODES, CatalogError, RadtrainError, StorageError
-from tasks.core.settings import QUIET, Settings, read_settings
+from tasks.core.settings import Settings, read_settings, silence
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
+    silence(os.environ)
     said = _parser().parse_args(words)
     try:
         return said.run(said)
@@ -60,29 +60,44 @@ def _parser() -> argparse.ArgumentParser:
         "demo", help="draw phantoms of five diseases and train on them: no data, no network"
     )
     demo.add_argument(
-        "--patients", type=int, default=240, metavar="N", help="per disease, two images each (240)"
+        "--patients",
+        type=_whole(20, 10_000),
+        default=240,
+        metavar="N",
+        help="per disease, two images each: 20 to 10000 (240)",
     )
     _add_run_options(demo)
     demo.set_defaults(run=_demo)
 
     cache = commands.add_parser("cache", help="list or prune cached pixels and features")
-    cache.add_argument("--home", metavar="DIR", help="the home folder (RADTRAIN_HOME)")
-    cache.add_argument("--json", action="store_true", help="print JSON")
-    actions = cache.add_subparsers(metavar="ACTION")
-    cache.set_defaults(run=_list_cache)
+    actions = cache.add_subparsers(metavar="ACTION", required=True)
+    listing = actions.add_parser("list", help="what is cached: kind, rows, size, days since it was used")
+    listing.set_defaults(run=_list_cache)
     prune = actions.add_parser("prune", help="remove cached rows; they are computed again when needed")
-    prune.add_argument("--idle-days", type=float, metavar="N", help="what was not used for N days")
-    prune.add_argument(
-        "--space", action="append", metavar="ID", help="this one, as `radtrain cache` lists it"
+    what = prune.add_mutually_exclusive_group(required=True)
+    what.add_argument(
+        "--idle-days", type=_whole(0, 100_000), metavar="N", help="what was not used for N days"
     )
-    prune.add_argument("--all", action="store_true", help="everything")
+    what.add_argument(
+        "--space", action="append", metavar="ID", help="this one, as `radtrain cache list` says it"
+    )
+    what.add_argument("--all", action="store_true", help="everything")
     prune.set_defaults(run=_prune_cache)
+    for action in (listing, prune):
+        action.add_argument("--home", metavar="DIR", help="the home folder (RADTRAIN_HOME)")
+        action.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
 def _add_run_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--home", metavar="DIR", help="folder for caches, runs and databases (RADTRAIN_HOME)")
-    parser.add_argument("--seed", type=int, default=0, help="of weights, batches, dropout and resampling (0)")
+    parser.add_argument(
+        "--seed",
+        type=_whole(0, 2**31 - 1),
+        default=0,
+        metavar="N",
+        help="of weights, batches, dropout, resampling (0)",
+    )
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a figure of the profile"
     )
@@ -98,14 +113,6 @@ def _demo(said: argparse.Namespace) -> int:
     from tasks.core.catalog import DEMO
     from tasks.draw_phantoms import write_phantoms
 
-    if said.patients < 20:
-        raise CatalogError(
-            "The demo needs more patients.",
-            where="--patients",
-            expected="at least 20: each split must hold both classes",
-            received=said.patients,
-            fix="leave it out, or name a larger number",
-        )
     home = read_settings(os.environ, home=said.home).home
     data = home / "demo" / f"phantoms-{said.patients}"
     settings = read_settings({}, data=str(data), home=str(home), catalog=str(DEMO))
@@ -121,25 +128,28 @@ def _run_flow(said: argparse.Namespace, settings: Settings, profile: str, diseas
     _prepare(settings)
 
     from flows.server import start_prefect_server
+    from tasks.worker import start_worker
 
+    # Three slow starts beside each other: the server, the worker's TensorFlow, and the imports here.
     wait_for_server = start_prefect_server(settings.home)
-    # Quiet on the console only: the server still gets every line.
-    os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-    from flows.terminal import following, show_report
-    from flows.train_all import train_all
+    with start_worker():
+        # Quiet on the console only: the server still gets every line.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        from flows.terminal import following, show_report
+        from flows.train_all import train_all
 
-    wait_for_server()
-    with following(len(wanted)):
-        state: Any = train_all(
-            profile=profile,
-            diseases=list(wanted),
-            seed=said.seed,
-            overrides=overrides,
-            data=str(settings.data) if settings.data else None,
-            catalog=str(settings.catalog) if settings.catalog else None,
-            home=str(settings.home),
-            return_state=True,  # pyright: ignore[reportCallIssue] - Prefect adds it
-        )
+        wait_for_server()
+        with following(len(wanted)):
+            state: Any = train_all(
+                profile=profile,
+                diseases=list(wanted),
+                seed=said.seed,
+                overrides=overrides,
+                data=str(settings.data) if settings.data else None,
+                catalog=str(settings.catalog) if settings.catalog else None,
+                home=str(settings.home),
+                return_state=True,  # pyright: ignore[reportCallIssue] - Prefect adds it
+            )
     report = state.result(raise_on_failure=False)
     if isinstance(report, BaseException):
         raise report
@@ -154,10 +164,10 @@ def _check_request(
     settings: Settings, profile: str, diseases: list[str] | None, overrides: dict[str, Any]
 ) -> tuple[str, ...]:
     """Return the diseases wanted; a wrong word is answered at once, before any server or worker is started."""
-    from tasks.core.catalog import load_catalog
+    from tasks.core.catalog import load_catalog, require_frozen
 
     catalog = load_catalog(settings.catalog)
-    catalog.profile(profile, overrides)
+    require_frozen(profile, catalog.profile(profile, overrides))
     wanted = catalog.disease_keys(diseases)
     settings.require_data()
     return wanted
@@ -183,13 +193,13 @@ def _prune_cache(said: argparse.Namespace) -> int:
     cache = read_settings(os.environ, home=said.home).home / "cache"
     known = [use.digest for use in list_spaces(cache)]
     strange = [space for space in said.space or () if space not in known]
-    if strange or not (said.all or said.space or said.idle_days is not None):
+    if strange:
         raise StorageError(
-            f"There is no cache space '{strange[0]}'." if strange else "Nothing was named to be removed.",
+            f"There is no cache space '{strange[0]}'.",
             where=cache,
-            expected="--all, --idle-days N, or --space ID",
-            received=" ".join(strange) or "none of them",
-            fix="see `radtrain cache` for the spaces that there are",
+            expected=f"one of {', '.join(known)}" if known else "no space: the cache is empty",
+            received=" ".join(strange),
+            fix="see `radtrain cache list` for the spaces that there are",
         )
     gone = prune(cache, idle_days=said.idle_days or 0.0, digests=said.space or ())
     _show_spaces(gone, as_json=said.json, empty="Nothing was removed.")
@@ -228,6 +238,19 @@ def _setting(text: str) -> tuple[str, Any]:
         return name.strip(), tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return name.strip(), value
+
+
+def _whole(least: int, most: int) -> Callable[[str], int]:
+    """Return a reader of whole numbers in a range."""
+
+    def number(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number from {least} to {most}, received {text!r}"
+            )
+        return int(text)
+
+    return number
 
 
 def _version() -> str:

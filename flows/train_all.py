@@ -24,7 +24,7 @@ from tasks.build_manifest import DiseaseManifest, build_manifest
 from tasks.check_data import check_data
 from tasks.core.catalog import class_folders
 from tasks.core.report import Outcome, Report
-from tasks.core.settings import read_settings
+from tasks.core.settings import read_settings, silence
 from tasks.evaluate_classifier import Evaluated, evaluate_classifier
 from tasks.extract_features import extract_features
 from tasks.plan_run import Request, Work, plan_run
@@ -80,15 +80,16 @@ def train_all(
         Completed or Failed, with a `Report` as its data.
     """
     began = time.perf_counter()
+    silence(os.environ)
     settings = read_settings(os.environ, data=data, home=home, catalog=catalog)
     request = Request(profile, tuple(diseases or ()), seed, tuple((overrides or {}).items()))
     with start_worker() as worker:
         work = plan_run(request, settings, worker)
         opening = open_run.submit(settings.tracking_uri, settings.artifact_root, profile)
         try:
-            outcomes = _train_diseases(work, worker, opening)
+            outcomes, costs = _train_diseases(work, worker, opening)
             seconds = time.perf_counter() - began
-            close_run(opening.result(), work, outcomes, seconds)
+            close_run(opening.result(), work, outcomes, {"duration_s": seconds, **costs})
         except BaseException:
             abandon_run(opening)
             raise
@@ -98,8 +99,10 @@ def train_all(
     return (Failed if final.failed() else Completed)(message=final.message(), data=final)
 
 
-def _train_diseases(work: Work, worker: Worker, opening: PrefectFuture[Recording]) -> tuple[Outcome, ...]:
-    """Take every disease as far as its data let it go."""
+def _train_diseases(
+    work: Work, worker: Worker, opening: PrefectFuture[Recording]
+) -> tuple[tuple[Outcome, ...], dict[str, float]]:
+    """Take every disease as far as its data let it go; return what became of each, and what all of them cost."""
     home = work.settings.home
     found = check_data(work.root, work.diseases)
     present = {key: disease for key, disease in work.diseases.items() if not failures(found, key)}
@@ -128,7 +131,7 @@ def _train_diseases(work: Work, worker: Worker, opening: PrefectFuture[Recording
             outcome = work.failed_checks(key, manifests[key].findings if key in manifests else found)
         outcomes.append(outcome if outcome.run_id else record_failure(recording, work, outcome))
         report("train", len(outcomes), len(work.diseases))
-    return tuple(outcomes)
+    return tuple(outcomes), {**scan.costs(), **extraction.costs()}
 
 
 def _submit(work: Work, worker: Worker, manifest: DiseaseManifest, recording: Recording) -> _Line:
@@ -136,9 +139,7 @@ def _submit(work: Work, worker: Worker, manifest: DiseaseManifest, recording: Re
     plan = work.plan(manifest)
     folder = disease_folder(work.settings.home, recording.run_id, manifest.disease)
     # Any: a future stands for the value that Prefect hands to the next task.
-    trained: Any = train_classifier.submit(
-        worker, plan, folder, manifest.path, work.backbone, work.features
-    )
+    trained: Any = train_classifier.submit(worker, plan, folder, manifest.path, work.backbone, work.features)
     evaluated: Any = evaluate_classifier.submit(worker, plan, folder, manifest, work.features, trained)
     return trained, evaluated, record_disease.submit(recording, plan, folder, trained, evaluated)
 

@@ -20,6 +20,7 @@ from data_checks.findings import Finding
 from data_checks.fitness import check_fitness
 from data_checks.layout import ClassFolder
 from tasks.core.catalog import Disease, SplitRule
+from tasks.core.errors import StorageError
 from tasks.core.manifest import Rule, build
 from tasks.store import ledger_path, manifest_path, read_table, write_table
 
@@ -54,7 +55,7 @@ def build_manifest(
     """Build, check and write the manifest of every disease given.
 
     Raises:
-        StorageError: the home folder cannot be written.
+        StorageError: the home folder cannot be written, or a ledger of splits is damaged.
     """
     columns = ["path", "sha256", "phash", "unreadable"]
     known = read_table(facts, columns).to_pandas().rename(columns={"sha256": "image"})
@@ -95,16 +96,31 @@ def _build_one(
 
 
 def _files_of(folder: ClassFolder, known: pd.DataFrame) -> pd.DataFrame:
-    inside = known[known["path"].str.startswith(f"{folder.path}/")]
+    # A folder that cannot be read has a row of its own.
+    inside = known[(known["path"] == folder.path) | known["path"].str.startswith(f"{folder.path}/")]
     return inside.assign(label=folder.label, shipped_split=folder.shipped_split)
 
 
 def _read_ledger(path: Path) -> dict[str, str]:
-    """Return which split each image was given before, under the same rule."""
+    """Return which split each image was given before, under the same rule.
+
+    Raises:
+        StorageError: it is damaged; to go on without it would draw every split anew.
+    """
     if not path.exists():
         return {}
-    table = read_table(path)
-    return dict(zip(table["image"].to_pylist(), table["split"].to_pylist(), strict=True))
+    try:
+        table = read_table(path)
+        return dict(zip(table["image"].to_pylist(), table["split"].to_pylist(), strict=True))
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:
+        raise StorageError(
+            "The ledger of splits is damaged.",
+            where=path,
+            expected="which split each image was given",
+            received=error,
+            fix="restore it from a backup; or remove it: images may then change their splits, and earlier runs "
+            "are no longer comparable",
+        ) from error
 
 
 def _extend_ledger(path: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:

@@ -8,9 +8,11 @@ Blocks are written whole or not at all; a row whose checksum is wrong is dropped
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import shutil
 import time
+import tokenize
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +27,18 @@ from tasks.store import read_json, write_atomically, write_json, writing
 #: Rows in a block. 512 rows of features are 2.6 MB: large enough to read fast, small enough to lose.
 BLOCK_ROWS = 512
 _KEY_BYTES = 32
+#: What numpy says about a part that is no part, and the system about a block that another process removed.
+_DAMAGED = (
+    ValueError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ArithmeticError,
+    MemoryError,
+    SyntaxError,
+    tokenize.TokenError,
+    FileNotFoundError,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,10 +138,11 @@ class Space:
 
         Reads every row that is asked for, so that a later `read` finds all of them sound.
         """
-        for name in {self._places[image][0] for image in images if image in self._places}:
-            block = self._blocks[name]
-            if not np.array_equal(_checksums(block.keys, block.rows()), block.checksums):
-                self._salvage(block)
+        checked: set[str] = set()
+        while found := {self._places[i][0] for i in images if i in self._places} - checked:
+            for name in found:
+                self._drop_damaged(self._blocks[name])
+            checked |= found
         return [image for image in images if image not in self._places]
 
     def read(self, images: Sequence[str]) -> np.ndarray:
@@ -145,7 +160,10 @@ class Space:
             wanted.setdefault(name, []).append((n, place))
         for name, places in wanted.items():
             block = self._blocks[name]
-            rows = block.rows()
+            try:
+                rows = block.rows()
+            except (FileNotFoundError, ValueError) as error:
+                raise self._unsound(images[places[0][0]], "no block") from error
             for n, place in places:
                 out[n] = rows[place]
                 if _checksum(block.keys[place], out[n]) != block.checksums[place]:
@@ -166,8 +184,11 @@ class Space:
         path = self.folder / f"{hashlib.sha256(keys.tobytes()).hexdigest()[:24]}.block"
 
         def write(file: BinaryIO) -> None:
+            # By way of memory: where the disk is full, numpy's own writing gives an OSError without an errno.
+            parts = io.BytesIO()
             for part in (keys, checksums, np.ascontiguousarray(rows)):
-                np.save(file, part, allow_pickle=False)
+                np.save(parts, part, allow_pickle=False)
+            file.write(parts.getbuffer())
 
         write_atomically(path, write)
         block = _open(path, self.shape, self.dtype)
@@ -179,16 +200,31 @@ class Space:
         for place, key in enumerate(block.keys):
             self._places[key.tobytes().hex()] = (block.path.name, place)
 
-    def _salvage(self, block: Block) -> None:
+    def _drop_damaged(self, block: Block) -> None:
         """Keep the sound rows of a damaged block under a new name, and remove the rest."""
-        sound = _checksums(block.keys, block.rows()) == block.checksums
-        keys, rows = block.keys[sound], np.array(block.rows()[sound])
-        del self._blocks[block.path.name]
-        for key in block.keys:
-            self._places.pop(key.tobytes().hex(), None)
-        block.path.unlink(missing_ok=True)
+        try:
+            rows = block.rows()
+            sound = _checksums(block.keys, rows) == block.checksums
+        except FileNotFoundError:  # another process removed it, or wrote its sound rows anew
+            self._forget(block)
+            self.refresh()
+            return
+        except ValueError:  # cut short
+            sound, rows = np.zeros(len(block.keys), bool), np.empty((len(block.keys), 0))
+        if sound.all():
+            return
+        keys, rows = block.keys[sound], np.array(rows[sound])
+        self._forget(block)
+        with writing(self.folder):
+            block.path.unlink(missing_ok=True)
         if len(keys):
             self._write(keys, rows)
+
+    def _forget(self, block: Block) -> None:
+        del self._blocks[block.path.name]
+        self._places.clear()
+        for other in list(self._blocks.values()):  # one of them may hold a row of the block as well
+            self._take(other)
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +246,7 @@ def list_spaces(cache: Path) -> Iterator[SpaceUse]:
         rows = sum(_count(path) for path in blocks)
         size = sum(path.stat().st_size for path in blocks)
         idle = max(0.0, time.time() - note.stat().st_mtime) / 86_400
-        yield SpaceUse(note.parent.parent.name, note.parent.name, read_json(note), rows, size, idle)
+        yield SpaceUse(note.parent.parent.name, note.parent.name, _describe(note), rows, size, idle)
 
 
 def prune(cache: Path, *, idle_days: float = 0.0, digests: Sequence[str] = ()) -> list[SpaceUse]:
@@ -244,10 +280,13 @@ def _open(path: Path, shape: tuple[int, ...], dtype: np.dtype) -> Block | None:
         with path.open("rb") as file:
             keys, checksums = _part(file), _part(file)
             header, offset = _header(file), file.tell()
-    except (ValueError, EOFError):
+        there = path.stat().st_size
+    except _DAMAGED:
         return None
-    whole = offset + len(keys) * int(np.prod(shape)) * dtype.itemsize
-    if header != ((len(keys), *shape), dtype) or len(checksums) != len(keys) or path.stat().st_size != whole:
+    n = header[0][0] if header[0] else 0
+    parts = [(keys.shape, keys.dtype), (checksums.shape, checksums.dtype), header]
+    expected = [((n, _KEY_BYTES), np.dtype(np.uint8)), ((n,), np.dtype(np.uint32)), ((n, *shape), dtype)]
+    if parts != expected or there != offset + n * int(np.prod(shape)) * dtype.itemsize:
         return None
     return Block(path, keys, checksums, offset, shape, dtype)
 
@@ -262,9 +301,16 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
     return shape, dtype
 
 
+def _describe(note: Path) -> dict[str, Any]:
+    try:
+        return read_json(note)
+    except ValueError:  # a damaged note must not keep its space from being listed and pruned
+        return {"damaged": note.name}
+
+
 def _count(path: Path) -> int:
     try:
         with path.open("rb") as file:
             return _header(file)[0][0]
-    except (ValueError, EOFError):
+    except _DAMAGED:
         return 0

@@ -7,8 +7,10 @@ before.
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +35,16 @@ class Extraction:
     computed: frozenset[str]
     duration_s: float
     peak_memory_bytes: int
+
+    def costs(self) -> dict[str, float]:
+        """Return what is logged of it."""
+        return {
+            "features/duration_s": self.duration_s,
+            "features/images": self.images,
+            "features/images_computed": len(self.computed),
+            "features/images_per_s": len(self.computed) / max(self.duration_s, 1e-9),
+            "features/peak_memory_mib": self.peak_memory_bytes / 2**20,
+        }
 
     def cached_share(self, images: Sequence[str]) -> float:
         """Return which share of these images had features before, 0-1."""
@@ -80,10 +92,10 @@ def _restore_pixels(squares: Space, root: Path, paths: Mapping[str, str]) -> Non
     """Decode again what the cache of pixels has lost, or never had at this side."""
     if not paths:
         return
-    rows = np.stack(
-        [shrink(_decode_again(root, path, image), squares.shape[0]) for image, path in paths.items()]
-    )
-    squares.put(list(paths), rows)
+    side = squares.shape[0]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        rows = pool.map(lambda image: shrink(_decode_again(root, paths[image], image), side), paths)
+        squares.put(list(paths), np.stack(list(rows)))
 
 
 def _decode_again(root: Path, path: str, image: str) -> np.ndarray:

@@ -17,8 +17,8 @@ from data_checks.findings import Finding, failures
 from tasks.build_manifest import DiseaseManifest
 from tasks.cache import SpaceKey
 from tasks.core.backbone import network
-from tasks.core.catalog import Disease, Profile, SplitRule, load_catalog
-from tasks.core.errors import CatalogError, ChecksFailed
+from tasks.core.catalog import Disease, Profile, SplitRule, load_catalog, require_frozen
+from tasks.core.errors import ChecksFailed
 from tasks.core.metrics import Estimate
 from tasks.core.pixels import METHOD
 from tasks.core.plan import Plan
@@ -109,6 +109,7 @@ class Work:
         return Outcome(
             disease=manifest.disease,
             state="completed",
+            manifest=manifest.digest,
             counts=manifest.counts,
             test=test,
             seconds=seconds,
@@ -127,6 +128,7 @@ class Work:
             cause=type(error).__name__,
             repeat=self.request.repeat(manifest.disease, self.settings),
             exit_code=code,
+            manifest=manifest.digest,
             counts=manifest.counts,
             features_cached=cached,
             findings=manifest.findings,
@@ -158,7 +160,7 @@ def plan_run(request: Request, settings: Settings, worker: Worker) -> Work:
     catalog = load_catalog(settings.catalog)
     figures = catalog.profile(request.profile, dict(request.overrides))
     keys = catalog.disease_keys(request.diseases)
-    _require_frozen(request.profile, figures)
+    require_frozen(request.profile, figures)
     root = settings.require_data()
     prepare_home(settings.home)
     backbone = find_weights(figures, worker)
@@ -171,7 +173,8 @@ def plan_run(request: Request, settings: Settings, worker: Worker) -> Work:
         root=root,
         diseases={key: catalog.diseases[key] for key in keys},
         split=catalog.split,
-        figures=figures,
+        # By name and digest: the place of the weights on this machine is not part of what is trained.
+        figures=figures.model_copy(update={"weights": Path(figures.weights).name}),
         backbone=backbone,
         pixels=pixels,
         features=_features(cache, backbone),
@@ -192,17 +195,17 @@ def _features(cache: Path, backbone: BackboneKey) -> SpaceKey:
     return SpaceKey(cache / "features", tuple(describes.items()), (known.channels,), PRECISION)
 
 
-def _require_frozen(profile: str, figures: Profile) -> None:
-    if figures.trainable_layers or not figures.augmentation.is_none():
-        raise CatalogError(
-            f"The profile '{profile}' trains layers of its backbone, which this version cannot do yet.",
-            where=f"profiles.toml, table [profiles.{profile}]",
-            expected="trainable_layers = 0 and no augmentation",
-            received=f"trainable_layers = {figures.trainable_layers}",
-            fix="train the profile 'fast', or one of your own with a frozen backbone",
-        )
-
-
 def _versions() -> dict[str, str]:
-    keras, radtrain = (importlib.metadata.version(name) for name in ("keras", "radtrain"))
-    return {"radtrain": radtrain, "python": platform.python_version(), "keras": keras}
+    """Return the versions of all that has a hand in a result; the CPU wheel of TensorFlow has a name of its own."""
+    found = {
+        name: _version(name)
+        for name in ("radtrain", "keras", "tensorflow", "tensorflow-cpu", "pillow", "numpy")
+    }
+    return {"python": platform.python_version(), **{name: said for name, said in found.items() if said}}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None

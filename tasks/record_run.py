@@ -9,7 +9,7 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,9 @@ def record_failure(recording: Recording, work: Work, outcome: Outcome) -> Outcom
 
 
 @task(name="close-run", cache_policy=NO_CACHE)
-def close_run(recording: Recording, work: Work, outcomes: tuple[Outcome, ...], seconds: float) -> None:
+def close_run(
+    recording: Recording, work: Work, outcomes: Sequence[Outcome], costs: Mapping[str, float]
+) -> None:
     """Log the figures of the profile and the AUROC of every disease to the parent run, and end it.
 
     Raises:
@@ -118,6 +120,7 @@ def close_run(recording: Recording, work: Work, outcomes: tuple[Outcome, ...], s
         recording.run_id,
         params={
             **_flat({"figures": work.figures.model_dump()}),
+            "manifests": ", ".join(f"{o.disease} {o.manifest[:16]}" for o in outcomes if o.manifest),
             "profile": work.request.profile,
             "seed": work.request.seed,
             "diseases": ", ".join(work.diseases),
@@ -125,7 +128,7 @@ def close_run(recording: Recording, work: Work, outcomes: tuple[Outcome, ...], s
         },
         metrics={
             **{f"test/auroc/{outcome.disease}": outcome.test["auroc"].value for outcome in completed},
-            "duration_s": seconds,
+            **costs,
             "diseases_completed": len(completed),
             "diseases_failed": len(failed),
         },
@@ -162,7 +165,7 @@ def _training_metrics(plan: Plan, trained: Trained, evaluated: Evaluated) -> dic
         "train/images_per_s": trained.images / max(trained.fit_s, 1e-9),
         "train/steps": trained.steps,
         "train/best_epoch": trained.best_epoch,
-        "train/peak_memory_mb": trained.peak_memory_bytes / 2**20,
+        "train/peak_memory_mib": trained.peak_memory_bytes / 2**20,
         "validation/threshold": point.threshold,
         "validation/sensitivity": point.sensitivity,
         "validation/specificity": point.specificity,
@@ -186,7 +189,8 @@ def _series(folder: Path) -> Iterator[tuple[str, float, int]]:
     """Yield the metrics of every epoch as (name, value, epoch)."""
     for epoch in read_json(folder / "history.json"):
         for name in ("train_loss", "validation_loss", "validation_auroc", "duration_s"):
-            yield f"epoch/{name}", epoch[name], epoch["number"]
+            if epoch[name] is not None:
+                yield f"epoch/{name}", epoch[name], epoch["number"]
 
 
 def _flat(said: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -7,6 +7,7 @@ by-product of the one decoding, the shrunk pixels of every image that has no fea
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,12 +38,23 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What a scan found: where the facts are, how many files there are, were read, and cannot be read."""
+    """What a scan found: where the facts are, how many files there are, were read, and cannot be read; and the seconds."""
 
     facts: Path
     files: int
     read: int
     unreadable: int
+    duration_s: float
+
+    def costs(self) -> dict[str, float]:
+        """Return what is logged of it."""
+        return {
+            "scan/duration_s": self.duration_s,
+            "scan/files": self.files,
+            "scan/files_read": self.read,
+            "scan/files_unreadable": self.unreadable,
+            "scan/images_per_s": self.read / max(self.duration_s, 1e-9),
+        }
 
 
 @task(name="scan-images", cache_policy=NO_CACHE)
@@ -61,6 +73,7 @@ def scan_images(
     Raises:
         StorageError: the home folder cannot be written.
     """
+    began = time.perf_counter()
     before = _known(facts)
     rows: list[Row] = []
     changed: list[Entry] = []
@@ -71,16 +84,22 @@ def scan_images(
         else:
             changed.append(entry)
     measured = _measured(root, changed, pixels.shape[0])
-    for done, row in enumerate(_keep_pixels(measured, pixels.open(), features.open()), start=1):
-        rows.append(row)
-        if done % 64 == 0 or done == len(changed):
-            report("scan", done, len(changed))
-    # What lies in other diseases' folders is still true: it stays for their next run.
-    seen = {row["path"] for row in rows}
-    elsewhere = [row for path, row in before.items() if path not in seen and not _below(path, folders)]
-    table = pa.Table.from_pylist(sorted(rows + elsewhere, key=lambda row: row["path"]), schema(FACTS))
-    write_table(facts, table)
-    return Scan(facts, len(rows), len(changed), sum(row["unreadable"] is not None for row in rows))
+    try:
+        for done, row in enumerate(_keep_pixels(measured, pixels.open(), features.open()), start=1):
+            rows.append(row)
+            if done % 64 == 0 or done == len(changed):
+                report("scan", done, len(changed))
+    finally:  # what was measured before a scan was stopped is not measured again
+        _write(facts, rows, [row for path, row in before.items() if not _below(path, folders)])
+    read = sum(entry.unreachable is None for entry in changed)
+    unreadable = sum(row["unreadable"] is not None for row in rows)
+    return Scan(facts, len(rows), read, unreadable, time.perf_counter() - began)
+
+
+def _write(facts: Path, rows: list[Row], elsewhere: list[Row]) -> None:
+    """Write the facts; what lies in other diseases' folders is still true, and stays for their next run."""
+    ordered = sorted(rows + elsewhere, key=lambda row: row["path"])
+    write_table(facts, pa.Table.from_pylist(ordered, schema(FACTS)))
 
 
 def _known(facts: Path) -> dict[str, Row]:
@@ -89,11 +108,11 @@ def _known(facts: Path) -> dict[str, Row]:
         return {}
     try:
         table = read_table(facts)
-    except (pa.ArrowInvalid, OSError):  # damaged facts are not trusted: everything is measured anew
+        if not table.schema.equals(schema(FACTS)):
+            return {}
+        return {row["path"]: row for row in table.to_pylist()}
+    except (pa.ArrowException, ValueError, OSError):  # damaged facts are not trusted: all is measured anew
         return {}
-    if not table.schema.equals(schema(FACTS)):
-        return {}
-    return {row["path"]: row for row in table.to_pylist()}
 
 
 def _is_current(known: Row, entry: Entry) -> bool:
@@ -144,4 +163,4 @@ def _keep_pixels(
 
 
 def _below(path: str, folders: Sequence[str]) -> bool:
-    return any(path.startswith(f"{folder}/") for folder in folders)
+    return any(path == folder or path.startswith(f"{folder}/") for folder in folders)

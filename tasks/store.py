@@ -33,6 +33,9 @@ _REMEDIES = {
     errno.EPERM: "make the folder writable for you, or name another one: --home DIR",
     errno.EROFS: "name a folder on a disk that can be written: --home DIR",
     errno.ENOTDIR: "a file stands where a folder is needed: remove it, or name another --home DIR",
+    errno.EFBIG: "the file may not become so large: raise `ulimit -f`, or name another --home DIR",
+    errno.EIO: "the disk reported an error: check the disk or the network mount, or name another --home DIR",
+    errno.EISDIR: "a folder stands where a file is needed: remove it, or name another --home DIR",
     errno.EEXIST: "a file stands where a folder is needed: remove it, or name another --home DIR",
 }
 
@@ -85,13 +88,15 @@ def read_json(path: Path) -> Any:
 
 
 def write_table(path: Path, table: pa.Table) -> Path:
-    """Write an arrow table as Parquet."""
-    return write_atomically(path, lambda file: pq.write_table(table, file, compression="zstd"))
+    """Write an arrow table as Parquet whose pages carry checksums: a flipped bit is an error, not a value."""
+    return write_atomically(
+        path, lambda file: pq.write_table(table, file, compression="zstd", write_page_checksum=True)
+    )
 
 
 def read_table(path: Path, columns: list[str] | None = None) -> pa.Table:
     """Read a Parquet file of the home folder."""
-    return pq.read_table(path, columns=columns)
+    return pq.read_table(path, columns=columns, page_checksum_verification=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,12 @@ class LabelledRows:
 def read_rows(manifest: Path, split: str) -> LabelledRows:
     """Read the used rows of one split; rows of the other splits are not read."""
     # Excluded rows have no split, so the filter leaves them out as well.
-    table = pq.read_table(manifest, columns=["image", "label", "group"], filters=[("split", "=", split)])
+    table = pq.read_table(
+        manifest,
+        columns=["image", "label", "group"],
+        filters=[("split", "=", split)],
+        page_checksum_verification=True,
+    )
     table = table.sort_by("image")
     labels = table["label"].to_numpy().astype(np.float32)
     return LabelledRows(table["image"].to_pylist(), labels, table["group"].to_pylist())
@@ -120,7 +130,7 @@ def read_rows(manifest: Path, split: str) -> LabelledRows:
 
 def image_paths(manifest: Path) -> dict[str, str]:
     """Return the file of every used image, relative to the data root."""
-    table = pq.read_table(manifest, columns=["image", "path", "split"])
+    table = read_table(manifest, ["image", "path", "split"])
     table = table.filter(table["split"].is_valid())
     return dict(zip(table["image"].to_pylist(), table["path"].to_pylist(), strict=True))
 

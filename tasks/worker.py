@@ -8,7 +8,6 @@ Requests are paths and figures in, paths and figures out.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import multiprocessing
 import os
@@ -18,6 +17,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -29,6 +29,7 @@ from tasks.cache import Space, SpaceKey
 from tasks.core import backbone, classifier, fitting
 from tasks.core.backbone import weights_not_found
 from tasks.core.catalog import Profile
+from tasks.core.errors import RadtrainError
 from tasks.core.operating_point import OperatingPoint, choose_operating_point
 from tasks.core.pixels import METHOD
 from tasks.core.plan import Plan
@@ -75,17 +76,41 @@ class Worker:
             raise WorkerDied(_cause(death.exitcode)) from death
 
 
-class WorkerDied(Exception):
+class WorkerDied(RadtrainError):
     """The TensorFlow process ended in the middle of a request; the text says by what."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            f"The TensorFlow process ended: {cause}.",
+            expected="a process that lives until its work is done",
+            fix="run the same command again: what was computed is kept; if it was out of memory, close other "
+            "programs or name fewer diseases",
+        )
+
+
+_ambient: ContextVar[Worker | None] = ContextVar("radtrain_worker", default=None)
 
 
 @contextlib.contextmanager
 def start_worker() -> Iterator[Worker]:
-    """Start the process at once, in the background; it ends with the context."""
+    """Start the process at once, in the background; it ends with the context.
+
+    Within the context, starting once more gives the same one: the command line starts it beside its own
+    imports, and the flow, which must do without a command line, finds it there.
+    """
+    running = _ambient.get()
+    if running is not None:
+        yield running
+        return
     pool = ProcessPool(max_workers=1, context=multiprocessing.get_context("spawn"), initializer=_warm_up)
     try:
         pool.schedule(os.getpid)  # pebble starts its process with the first request
-        yield Worker(pool)
+        worker = Worker(pool)
+        token = _ambient.set(worker)
+        try:
+            yield worker
+        finally:
+            _ambient.reset(token)
     finally:
         pool.stop()
         pool.join()
@@ -150,7 +175,7 @@ def train(folder: Path, manifest: Path, key: BackboneKey, features: SpaceKey) ->
     scores = fitting.predict(head, validation, batch_size=plan.figures.batch_size)
     point = choose_operating_point(validation.labels, scores, wanted_sensitivity=plan.wanted_sensitivity)
     model = classifier.assemble(_backbone(key), head, name=plan.disease)
-    write_json(folder / "history.json", [dataclasses.asdict(epoch) for epoch in history])
+    write_json(folder / "history.json", [epoch.to_json() for epoch in history])
     with writing(folder):
         np.savez(folder / "head.npz", *head.get_weights())
         save_model(model, folder / "model", metadata=_metadata(plan, point))
@@ -257,6 +282,5 @@ def _cause(exit_code: int) -> str:
     """Say by what a process ended."""
     if exit_code < 0:
         name = signal.Signals(-exit_code).name
-        hint = " (out of memory, or killed by hand)" if name == "SIGKILL" else ""
-        return f"the training process was ended by {name}{hint}"
-    return f"the training process ended with exit code {exit_code}"
+        return f"{name}{' (out of memory, or killed by hand)' if name == 'SIGKILL' else ''}"
+    return f"exit code {exit_code}"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -30,7 +30,13 @@ KEY = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", str_strip_whitespace=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def _check_below(names: Iterable[str | None]) -> None:
+    for name in names:
+        if name is not None and (not name or name.startswith("/") or ".." in PurePosixPath(name).parts):
+            raise ValueError(f"expected a folder below the data root, received '{name}'")
 
 
 class ShippedSplits(_Table):
@@ -39,6 +45,12 @@ class ShippedSplits(_Table):
     train: str
     validation: str | None = None
     test: str | None = None
+
+    @field_validator("train", "validation", "test")
+    @classmethod
+    def _below_the_root(cls, value: str | None) -> str | None:
+        _check_below([value])
+        return value
 
 
 class Source(_Table):
@@ -53,9 +65,7 @@ class Source(_Table):
     @field_validator("folder", "negative", "positive", "unknown")
     @classmethod
     def _below_the_root(cls, value: Any) -> Any:
-        for name in [value] if isinstance(value, str) else value:
-            if not name or name.startswith("/") or ".." in Path(name).parts:
-                raise ValueError(f"expected a folder below the data root, received '{name}'")
+        _check_below([value] if isinstance(value, str) else value)
         return value
 
 
@@ -87,7 +97,7 @@ class Disease(_Table):
             for split, folder in _split_folders(source):
                 for label, names in ((0, source.negative), (1, source.positive), (None, source.unknown)):
                     for name in names:
-                        yield ClassFolder(key, source.folder, f"{folder}/{name}", label, split)
+                        yield ClassFolder(key, _plain(source.folder), _plain(folder, name), label, split)
 
 
 class SplitRule(_Table):
@@ -96,6 +106,13 @@ class SplitRule(_Table):
     validation_share: Share = 0.15
     test_share: Share = 0.20
     seed: str = "radtrain"
+
+    @model_validator(mode="after")
+    def _some_train(self) -> SplitRule:
+        if self.validation_share + self.test_share >= 1:
+            said = f"{self.validation_share} + {self.test_share}"
+            raise ValueError(f"expected validation_share + test_share below 1, received {said}")
+        return self
 
 
 class Augmentation(_Table):
@@ -178,6 +195,19 @@ def class_folders(diseases: Mapping[str, Disease]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def require_frozen(profile: str, figures: Profile) -> None:
+    """Raise CatalogError for a profile that this version cannot train."""
+    if figures.trainable_layers or not figures.augmentation.is_none():
+        augmented = "no augmentation" if figures.augmentation.is_none() else "augmentation"
+        raise CatalogError(
+            f"The profile '{profile}' trains its backbone, or on augmented images; this version cannot do that yet.",
+            where=f"profiles.toml, table [profiles.{profile}]",
+            expected="trainable_layers = 0 and no augmentation",
+            received=f"trainable_layers = {figures.trainable_layers} and {augmented}",
+            fix="train the profile 'fast', or one of your own with a frozen backbone",
+        )
+
+
 def load_catalog(folder: Path | None = None) -> Catalog:
     """Read the shipped catalog and lay the user's over it.
 
@@ -192,6 +222,11 @@ def load_catalog(folder: Path | None = None) -> Catalog:
         return Catalog.model_validate(tables)
     except ValidationError as error:
         raise _schema_error(error, Catalog, folder or SHIPPED) from error
+
+
+def _plain(*parts: str) -> str:
+    """Return one spelling of a folder: `a/`, `./a` and `a` are the same place."""
+    return PurePosixPath(*parts).as_posix()
 
 
 def _split_folders(source: Source) -> list[tuple[str | None, str]]:
@@ -217,7 +252,9 @@ def _user_files(folder: Path) -> list[Path]:
     if strange or not there:
         hint = "".join(did_you_mean(name, FILES) for name in strange[:1])
         raise CatalogError(
-            f"The catalog folder holds a file that is never read.{hint}" if strange else "It is empty.",
+            f"The catalog folder holds a file that is never read.{hint}"
+            if strange
+            else "The catalog folder holds no catalog file.",
             where=folder,
             expected=expected,
             received=", ".join(there) or "no .toml file",
@@ -237,7 +274,8 @@ def _read_toml(path: Path) -> dict[str, Any]:
             received=error,
             fix="mend the line that is named above",
         ) from error
-    for profile in table.get("profiles", {}).values():
+    profiles = table.get("profiles")
+    for profile in profiles.values() if isinstance(profiles, dict) else ():
         if isinstance(profile, dict):
             weights = profile.get("weights")
             if isinstance(weights, str) and weights not in NAMED_WEIGHTS:
@@ -254,12 +292,13 @@ def _overlay(below: dict[str, Any], above: Mapping[str, Any]) -> None:
 
 
 def _put(table: dict[str, Any], names: Sequence[str], value: Any) -> None:
+    inner = table
     for name in names[:-1]:
-        inner = table.setdefault(name, {})
-        if not isinstance(inner, dict):
-            return  # the schema will say that the outer name is no table
-        table = inner
-    table[names[-1]] = value
+        inner = inner.setdefault(name, {})
+        if not isinstance(inner, dict):  # no table: the schema will say that there is no such key
+            table[".".join(names)] = value
+            return
+    inner[names[-1]] = value
 
 
 def _unknown(kind: str, said: str, known: Mapping[str, object]) -> CatalogError:
@@ -275,13 +314,13 @@ def _unknown(kind: str, said: str, known: Mapping[str, object]) -> CatalogError:
 def _schema_error(error: ValidationError, model: type[BaseModel], where: object) -> CatalogError:
     said = []
     for fault in error.errors():
-        place = ".".join(str(part) for part in fault["loc"])
+        place = ".".join(str(part) for part in fault["loc"]) or "top level"
         if fault["type"] == "extra_forbidden":
             known = _fields_at(model, fault["loc"][:-1])
             said.append(f"[{place}] is not a known key.{did_you_mean(str(fault['loc'][-1]), known)}")
         else:
-            received = fault["input"] if not isinstance(fault["input"], (dict, BaseModel)) else "a table"
-            said.append(f"[{place}] {fault['msg']} (received: {received!r})")
+            received = "a table" if isinstance(fault["input"], (dict, BaseModel)) else repr(fault["input"])
+            said.append(f"[{place}] {fault['msg'].removeprefix('Value error, ')} (received: {received})")
     return CatalogError(
         "The catalog does not fit its schema: " + "; ".join(said),
         where=where,

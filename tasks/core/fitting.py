@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,6 +41,11 @@ class Epoch:
     steps: int
     images: int
     duration_s: float
+
+    def to_json(self) -> dict[str, float | int | None]:
+        """Return the epoch as JSON, which has no NaN: the AUROC of one class alone becomes null."""
+        undefined = math.isnan(self.validation_auroc)
+        return {**asdict(self), "validation_auroc": None if undefined else self.validation_auroc}
 
 
 def fit(

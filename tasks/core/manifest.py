@@ -39,7 +39,8 @@ class Rule:
 
     def digest(self) -> str:
         """Return 16 hexadecimal digits that change with the rule and with what counts as near-duplicate."""
-        said = f"{self.patient}|{self.validation_share}|{self.test_share}|{self.seed}|{NEAR_DUPLICATE_BITS}"
+        shares = f"{self.validation_share}|{self.test_share}"
+        said = f"{self.patient}|{self.use_shipped_split}|{shares}|{self.seed}|{NEAR_DUPLICATE_BITS}"
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
@@ -116,6 +117,9 @@ def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[
     readable = rows[rows["unreadable"].isna()]
     if readable.empty:
         return 0, 0
+    # Images with a split come first: links run through the first of a patient and of a hash, and `_settle` sees
+    # only links between images that have a split.
+    readable = readable.sort_values("image", key=lambda image: ~image.isin(list(before)), kind="stable")
     first = readable.drop_duplicates("image")
     images = pd.Index(first["image"])
     hashes = np.frombuffer(b"".join(first["phash"]), np.uint8).reshape(len(first), -1)
@@ -126,7 +130,7 @@ def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[
     fixed = dict(zip(readable["image"], readable["shipped_split"], strict=True)) if shipped else before
     keys = _member_keys(readable)
     together: dict[int, list[str]] = {}
-    for image, number in zip(images, groups.tolist(), strict=True):
+    for image, number in zip(map(str, images), groups.tolist(), strict=True):
         together.setdefault(number, []).append(image)
     names: dict[str, str] = {}
     splits: dict[str, str] = {}

@@ -80,10 +80,10 @@ def sample_forearm(rng: np.random.Generator, *, contrast: float, step: float) ->
         y=rng.uniform(-0.62, 0.36) - 0.5 * (level - 0.16),
         slope=float(np.clip(rng.normal(0, 0.45), -1.0, 1.0)),
         jag=(rng.uniform(0.004, 0.014), rng.uniform(0.002, 0.008), rng.uniform(0, 6.3), rng.uniform(0, 6.3)),
-        width=rng.uniform(0.009, 0.016),
+        width=rng.uniform(0.014, 0.024),
         contrast=contrast,
         reach=1.0 if rng.random() < 0.75 else rng.uniform(0.6, 0.9),
-        step=sign * step * 0.12,
+        step=sign * step * 0.14,
         bend=sign * step * rng.uniform(-0.05, 0.22),
     )
     canals = tuple(
@@ -106,7 +106,7 @@ def sample_forearm(rng: np.random.Generator, *, contrast: float, step: float) ->
         cortex=rng.uniform(0.022, 0.034),
         spongy=rng.uniform(0.16, 0.28),
         flesh=rng.uniform(0.34, 0.52),
-        growth_plate=rng.uniform(0.25, 0.7) if rng.random() < 0.3 else 0.0,
+        growth_plate=rng.uniform(0.2, 0.5) if rng.random() < 0.3 else 0.0,
         canals=canals,
         folds=folds,
         carpals=carpals,

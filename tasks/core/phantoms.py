@@ -200,9 +200,9 @@ def _knee(
 
 def _bone_fracture(film: Film, severity: float, body: np.random.Generator) -> _Painting:
     """Paint a forearm whose fracture line and displacement follow the severity; look-alikes appear in both classes."""
-    contrast = float(np.clip(0.32 * np.log1p(np.exp(2.0 * (severity + 0.3))) / 2.0, 0.0, 0.95))
+    contrast = float(np.clip(0.40 * np.log1p(np.exp(2.0 * (severity + 0.3))) / 2.0, 0.0, 0.95))
     contrast = contrast if contrast > 0.03 else 0.0
-    step = float(np.clip(0.22 * (severity - 0.8) + body.normal(0, 0.12), 0.0, 1.0)) if contrast > 0.2 else 0.0
+    step = float(np.clip(0.30 * (severity - 0.3) + body.normal(0, 0.12), 0.0, 1.0)) if contrast > 0.2 else 0.0
     arm = sample_forearm(body, contrast=contrast, step=step)
     offset = (-1 if arm.fracture.bone == 0 else 1) * arm.spread
     lesion = (offset, arm.fracture.y - arm.level)

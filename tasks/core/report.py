@@ -26,6 +26,7 @@ class Outcome:
         cause: the same as codes, for logs, tags and states.
         repeat: the command that trains this disease again.
         exit_code: 0, or that of the failure.
+        manifest: digest of its manifest; empty where none was built.
         counts: used images per split.
         test: every metric on test rows.
         seconds: of its own training, evaluation and logging.
@@ -40,6 +41,7 @@ class Outcome:
     cause: str = ""
     repeat: str = ""
     exit_code: int = 0
+    manifest: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     test: Mapping[str, Estimate] = field(default_factory=dict)
     seconds: float = 0.0
@@ -53,6 +55,7 @@ class Outcome:
             "state": self.state,
             "reason": self.reason or None,
             "repeat": self.repeat or None,
+            "manifest": self.manifest or None,
             "n_train": self.counts.get("train", 0),
             "n_val": self.counts.get("validation", 0),
             "n_test": self.counts.get("test", 0),
@@ -93,7 +96,7 @@ class Report:
     def exit_code(self) -> int:
         """Return 0, or the code of the gravest failure: a cause that spoils other runs too comes first."""
         codes = {outcome.exit_code for outcome in self.failed()}
-        order = (15, 13, 14, 12, 10, 1, 11)
+        order = (15, 13, 14, 12, 16, 10, 1, 11)
         return next((code for code in order if code in codes), max(codes, default=0))
 
     def message(self) -> str:

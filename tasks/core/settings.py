@@ -5,7 +5,8 @@ The only place that knows the names of the environment variables. Paths come out
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os.path
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,15 @@ QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "GX_ANALYTICS_ENABLED": "false",
     "TF_CPP_MIN_LOG_LEVEL": "3",
+    # A server that is not there is said to be so within seconds, not after seven retries.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
 }
+
+
+def silence(environment: MutableMapping[str, str]) -> None:
+    """Set what is in QUIET, unless the user said otherwise."""
+    for name, value in QUIET.items():
+        environment.setdefault(name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,8 @@ def read_settings(
 
     def path(flag: str | None, name: str) -> Path | None:
         said = flag or environment.get(name)
-        return Path(said).expanduser().absolute() if said else None
+        # Path.expanduser raises where there is no such user; this leaves the name as it is, to be reported.
+        return Path(os.path.expanduser(said)).absolute() if said else None
 
     where = path(home, "RADTRAIN_HOME") or Path.home() / ".radtrain"
     return Settings(

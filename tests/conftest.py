@@ -1,0 +1,48 @@
+"""What every test may rely on: nothing phones home, nothing of the user's own environment is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tasks.core.settings import QUIET
+
+if TYPE_CHECKING:
+    from tasks.worker import Worker
+
+os.environ.update(QUIET)
+for name in ("RADTRAIN_DATA", "RADTRAIN_HOME", "RADTRAIN_CATALOG", "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+    os.environ.pop(name, None)
+
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Return the folder with real radiographs and weights that stands beside the checkout."""
+    if not (SHARED / "radiographs").is_dir():
+        pytest.skip(f"no real radiographs at {SHARED / 'radiographs'}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def prefect_server() -> Iterator[None]:
+    """A temporary Prefect server with a database of its own."""
+    from prefect.testing.utilities import prefect_test_harness
+
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[Worker]:
+    """The process that holds TensorFlow; flows find it by themselves while it runs."""
+    from tasks.worker import start_worker
+
+    with start_worker() as running:
+        yield running

@@ -1,0 +1,33 @@
+"""The worker: it survives the death of its process, and training sees no test row."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from tasks.worker import Worker, WorkerDied, start_worker
+
+
+def test_a_worker_that_is_killed_fails_one_request_and_serves_the_next(worker: Worker):
+    before = worker.ask(os.getpid)
+    with pytest.raises(WorkerDied, match=r"SIGKILL \(out of memory, or killed by hand\)"):
+        worker.ask(_kill_yourself, signal.SIGKILL)
+    with pytest.raises(WorkerDied, match="exit code 3"):
+        worker.ask(_leave, 3)
+    assert worker.ask(os.getpid) not in (before, os.getpid())
+
+
+def test_starting_a_worker_within_its_context_gives_the_same_one(worker: Worker):
+    with start_worker() as again:
+        assert again is worker
+    assert worker.ask(os.getpid) > 0
+
+
+def _kill_yourself(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def _leave(code: int) -> None:
+    os._exit(code)
