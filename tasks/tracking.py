@@ -7,12 +7,14 @@ counts, digests, keys and figures: no patient, no file name.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit, urlunsplit
 
 from tasks.core.errors import TrackingError
 
@@ -112,7 +114,7 @@ def open_tracker(uri: str, artifact_root: Path | None) -> Tracker:
     Raises:
         TrackingError: the address is wrong, or nothing answers there.
     """
-    with _tracking(uri):
+    with _tracking(uri), _alone(uri):
         import mlflow
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -182,7 +184,23 @@ def _tracking(uri: str) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def _alone(uri: str) -> Iterator[None]:
+    """Keep other processes from making the tables of a new SQLite database at the same time.
+
+    MLflow makes them without a lock of its own: of two processes, one would fail.
+    """
+    place = urlsplit(uri)
+    folder = Path(place.path).parent
+    if place.scheme != "sqlite" or not folder.is_dir():
+        yield
+        return
+    with (folder / ".mlflow-tables.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # let go by the system when the file is closed, or the process ends
+        yield
+
+
 def _without_secret(uri: str) -> str:
     """Return an address without the user and password that may stand in it."""
-    scheme, mark, rest = uri.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+    place = urlsplit(uri)
+    return urlunsplit(place._replace(netloc=place.netloc.rpartition("@")[2])) if "@" in place.netloc else uri

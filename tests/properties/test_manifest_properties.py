@@ -15,8 +15,8 @@ from tasks.core.manifest import Rule, build
 
 RULE = Rule(r"/(?P<patient>p\d+)_", False, 0.3, 0.3, "radtrain")
 COLUMNS = ["path", "image", "phash", "unreadable", "label", "shipped_split"]
-examples = settings(deadline=None, max_examples=200)
-more_examples = settings(deadline=None, max_examples=200)
+examples = settings(deadline=None, max_examples=10)
+more_examples = settings(deadline=None, max_examples=20)
 
 
 def facts(name, content, *, label=0, unreadable=None):
