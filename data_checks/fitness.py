@@ -26,6 +26,7 @@ def check_fitness(
     *,
     leaking_test_images: int,
     shipped_test_images: int,
+    shipped_split_refused: bool = False,
 ) -> list[Finding]:
     """Return what is wrong or weak about the images of one disease.
 
@@ -35,11 +36,21 @@ def check_fitness(
         folders: its class folders; those that are missing are the layout check's matter.
         leaking_test_images: test images of a shipped split that have a twin or their patient in its training part.
         shipped_test_images: test images of the shipped split, 0 where there is none.
+        shipped_split_refused: the catalog asks for the shipped split, but it was not fit to be used.
     """
     limits = tomllib.loads(LIMITS.read_text(encoding="utf-8"))["fitness"]
     findings = [*_unreadable(disease, rows), *_contradictions(disease, rows)]
     if leaking_test_images:
         findings.append(_leak(disease, leaking_test_images, shipped_test_images))
+    if shipped_split_refused:
+        text = (
+            "the catalog asks for the shipped split, but it does not put every image into train, validation or test, "
+            "or it parts a patient or copies; radtrain divides the images itself."
+        )
+        fix = (
+            f"remove use_shipped_split from [diseases.{disease}], or name all three in splits of every source"
+        )
+        findings.append(Finding(disease, "shipped_split_refused", "warn", text, fix))
     empty = list(_empty_folders(disease, rows, folders))
     if empty:
         return [*findings, *empty]

@@ -83,6 +83,7 @@ def _build_one(
         folders,
         leaking_test_images=manifest.leaking_test_images,
         shipped_test_images=int((files["shipped_split"] == "test").sum()),
+        shipped_split_refused=rule.use_shipped_split and not manifest.shipped_used,
     )
     return DiseaseManifest(
         disease=key,

@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,13 +66,13 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> Path:
     """
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".writing-")
+        name = path.parent / f".writing-{uuid.uuid4().hex}"
         try:
-            with os.fdopen(handle, "wb") as file:
+            with name.open("xb") as file:  # unlike a temporary file, readable for whom the user's umask says
                 write(file)
             os.replace(name, path)
         except BaseException:
-            Path(name).unlink(missing_ok=True)
+            name.unlink(missing_ok=True)
             raise
     return path
 

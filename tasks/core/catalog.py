@@ -68,11 +68,20 @@ class Source(_Table):
         _check_below([value] if isinstance(value, str) else value)
         return value
 
+    @model_validator(mode="after")
+    def _one_label_per_folder(self) -> Source:
+        names = (*self.negative, *self.positive, *self.unknown)
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"expected each folder under one label, received '{twice[0]}' more than once")
+        return self
+
 
 class Disease(_Table):
     """One binary question put to a radiograph."""
 
     title: str
+    enabled: bool = True
     wanted_sensitivity: Share = 0.90
     patient: str | None = None
     use_shipped_split: bool = False
@@ -162,15 +171,28 @@ class Catalog(_Table):
         return self
 
     def disease_keys(self, wanted: Sequence[str] | None) -> tuple[str, ...]:
-        """Return the wanted diseases in catalog order, all of them for None.
+        """Return the wanted diseases in catalog order; where none is named, all that are enabled.
 
         Raises:
-            CatalogError: one is not in the catalog.
+            CatalogError: one is not in the catalog, or none is enabled.
         """
         for key in wanted or ():
             if key not in self.diseases:
                 raise _unknown("disease", key, self.diseases)
-        return tuple(key for key in self.diseases if not wanted or key in wanted)
+        keys = tuple(
+            key
+            for key, disease in self.diseases.items()
+            if key in (wanted or ()) or (not wanted and disease.enabled)
+        )
+        if not keys:
+            raise CatalogError(
+                "No disease is enabled.",
+                where="catalog",
+                expected="at least one disease that is not enabled = false",
+                received=f"{len(self.diseases)} that are",
+                fix="name one: --disease KEY, or remove enabled = false from its table",
+            )
+        return keys
 
     def profile(self, key: str, overrides: Mapping[str, Any] | None = None) -> Profile:
         """Return a profile with `--set` figures laid over it.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from data_checks.contract import MANIFEST
+from data_checks.contract import MANIFEST, SPLITS
 from tasks.core.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates
 from tasks.core.splits import choose_split, group_key, member_key, strictest
 
@@ -53,12 +53,14 @@ class Manifest:
         digest: 64 hexadecimal digits over image, label, split and reason of every row.
         shipped_leaks: groups that the shipped split would have parted, 0 where it is not looked at.
         leaking_test_images: test images of the shipped split with a patient or copy in its training part.
+        shipped_used: whether the splits are those of the source.
     """
 
     rows: pd.DataFrame
     digest: str
     shipped_leaks: int = 0
     leaking_test_images: int = 0
+    shipped_used: bool = False
 
 
 def build(disease: str, files: pd.DataFrame, rule: Rule, *, before: Mapping[str, str]) -> Manifest:
@@ -77,10 +79,10 @@ def build(disease: str, files: pd.DataFrame, rule: Rule, *, before: Mapping[str,
     rows["patient"] = _patients(rows["path"], rule.patient)
     rows["reason"] = _reasons(rows)
     rows["group"], rows["split"] = None, None
-    leaks, leaking = _divide(rows, rule, before)
+    leaks, leaking, shipped = _divide(rows, rule, before)
     rows.loc[rows["reason"].notna(), "split"] = None
     rows = rows[[column.name for column in MANIFEST]]
-    return Manifest(rows, digest_of(rows), leaks, leaking)
+    return Manifest(rows, digest_of(rows), leaks, leaking, shipped)
 
 
 def digest_of(rows: pd.DataFrame) -> str:
@@ -112,11 +114,15 @@ def _reasons(rows: pd.DataFrame) -> pd.Series:
     return reason
 
 
-def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[int, int]:
-    """Fill group and split in place; return how many groups and test images a shipped split leaks."""
+def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[int, int, bool]:
+    """Fill group and split in place.
+
+    Returns:
+        How many groups and test images a shipped split leaks, and whether it was used.
+    """
     readable = rows[rows["unreadable"].isna()]
     if readable.empty:
-        return 0, 0
+        return 0, 0, False
     # Images with a split come first: links run through the first of a patient and of a hash, and `_settle` sees
     # only links between images that have a split.
     readable = readable.sort_values("image", key=lambda image: ~image.isin(list(before)), kind="stable")
@@ -126,7 +132,8 @@ def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[
     links = _links(readable, images, near_duplicates(hashes, within=NEAR_DUPLICATE_BITS))
     groups = clusters(len(images), links)
     leaks, leaking = _shipped_leaks(readable, images, groups)
-    shipped = rule.use_shipped_split and not leaks and readable["shipped_split"].notna().all()
+    whole = readable["shipped_split"].notna().all() and set(readable["shipped_split"]) == set(SPLITS)
+    shipped = rule.use_shipped_split and not leaks and whole
     fixed = dict(zip(readable["image"], readable["shipped_split"], strict=True)) if shipped else before
     keys = _member_keys(readable)
     together: dict[int, list[str]] = {}
@@ -149,7 +156,7 @@ def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[
     rows["group"] = rows["image"].map(names).where(used, None)
     rows["split"] = rows["image"].map(splits).where(used, None)
     rows.loc[used & rows["split"].isna() & rows["reason"].isna(), "reason"] = "links_splits"
-    return leaks, leaking
+    return leaks, leaking, shipped
 
 
 def _links(readable: pd.DataFrame, images: pd.Index, near: np.ndarray) -> np.ndarray:

@@ -19,8 +19,24 @@ LOCK = ROOT / "requirements.lock"
 def resolve(lock: Path) -> None:
     """Bring a lock file in line with pyproject.toml."""
     uv = Path(sys.executable).with_name("uv")
-    command = [uv, "pip", "compile", "--quiet", "--universal", "--python-version", "3.11", "--generate-hashes"]
-    options = ["--no-header", "--no-annotate", "--no-emit-index-url", "--no-emit-find-links", "--group", "dev"]
+    command = [
+        uv,
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--python-version",
+        "3.11",
+        "--generate-hashes",
+    ]
+    options = [
+        "--no-header",
+        "--no-annotate",
+        "--no-emit-index-url",
+        "--no-emit-find-links",
+        "--group",
+        "dev",
+    ]
     subprocess.run([*command, *options, "pyproject.toml", "--output-file", lock], cwd=ROOT, check=True)
 
 
@@ -34,7 +50,10 @@ def main() -> int:
         shutil.copy(LOCK, fresh)
         resolve(fresh)
         if fresh.read_text() != LOCK.read_text():
-            print("requirements.lock is not what pyproject.toml asks for. To mend it: make lock", file=sys.stderr)
+            print(
+                "requirements.lock is not what pyproject.toml asks for. To mend it: make lock",
+                file=sys.stderr,
+            )
             return 1
     print("requirements.lock is in line with pyproject.toml")
     return 0

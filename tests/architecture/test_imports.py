@@ -10,13 +10,19 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CODE = [path for folder in ("flows", "tasks", "data_checks", "deployments") for path in (ROOT / folder).rglob("*.py")]
+CODE = [
+    path
+    for folder in ("flows", "tasks", "data_checks", "deployments")
+    for path in (ROOT / folder).rglob("*.py")
+]
 
 
 def modules_after(statement: str) -> set[str]:
     """Return the top-level modules that a fresh interpreter has loaded after a statement."""
     listing = "import sys; print(*{name.partition('.')[0] for name in sys.modules})"
-    run = subprocess.run([sys.executable, "-c", f"{statement}\n{listing}"], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", f"{statement}\n{listing}"], capture_output=True, text=True, check=True
+    )
     return set(run.stdout.split())
 
 
@@ -27,7 +33,13 @@ def test_importing_a_flow_loads_neither_tensorflow_nor_great_expectations_nor_ml
 
 
 def test_the_worker_process_loads_neither_prefect_nor_pandas_before_it_is_asked():
-    assert not modules_after("import tasks.worker") & {"prefect", "pandas", "mlflow", "tensorflow", "matplotlib"}
+    assert not modules_after("import tasks.worker") & {
+        "prefect",
+        "pandas",
+        "mlflow",
+        "tensorflow",
+        "matplotlib",
+    }
 
 
 def test_the_command_line_answers_before_anything_heavy_is_loaded():
@@ -62,7 +74,11 @@ def test_the_project_names_no_registry_and_no_place_of_a_machine():
     found = []
     for name in listed.stdout.splitlines():
         path = ROOT / name
-        if path.suffix in (".py", ".toml", ".md", ".lock", ".yaml", "") and path.is_file() and path != Path(__file__):
+        if (
+            path.suffix in (".py", ".toml", ".md", ".lock", ".yaml", "")
+            and path.is_file()
+            and path != Path(__file__)
+        ):
             found += [name for _ in suspicious.finditer(path.read_text(errors="replace"))]
     assert not found
 

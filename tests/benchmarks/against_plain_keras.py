@@ -80,7 +80,9 @@ def _show(
     def median(runs: list[float]) -> float:
         return statistics.median(runs)
 
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {said.images} images of each of {len(DISEASES)} diseases")
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {said.images} images of each of {len(DISEASES)} diseases"
+    )
     rows = {
         "radtrain, cold": (median([m.wall_s for m in cold]), max(m.peak_mib for m in cold)),
         "radtrain, warm, new seed": (median([m.wall_s for m in warm]), max(m.peak_mib for m in warm)),

@@ -44,7 +44,9 @@ def rows(inputs: np.ndarray, start: int, end: int) -> fitting.Rows:
     return fitting.Rows(LABELS[start:end], lambda numbers: inputs[start:end][numbers])
 
 
-def fit(model: keras.Model, inputs: np.ndarray, figures: Profile = SMALL, seed: int = 3) -> list[fitting.Epoch]:
+def fit(
+    model: keras.Model, inputs: np.ndarray, figures: Profile = SMALL, seed: int = 3
+) -> list[fitting.Epoch]:
     return fitting.fit(
         model, rows(inputs, 0, 48), rows(inputs, 48, 72), figures=figures, seed=seed, clock=time.perf_counter
     )
@@ -125,7 +127,9 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(pixels):
     first, again, other = head(), head(), head(seed=4)
     for model, seed in ((first, 3), (again, 3), (other, 4)):
         fit(model, inputs, seed=seed)
-    for a, b, c in zip(first.trainable_variables, again.trainable_variables, other.trainable_variables, strict=True):
+    for a, b, c in zip(
+        first.trainable_variables, again.trainable_variables, other.trainable_variables, strict=True
+    ):
         np.testing.assert_array_equal(a, b)
         assert not np.array_equal(a, c)
 
@@ -183,7 +187,9 @@ def test_an_impossible_alpha_is_refused(name, alpha):
 
 
 def test_weights_of_another_width_are_refused_with_the_file_named(tmp_path):
-    other = keras.applications.MobileNetV2(input_shape=(96, 96, 3), alpha=0.5, include_top=False, weights=None)
+    other = keras.applications.MobileNetV2(
+        input_shape=(96, 96, 3), alpha=0.5, include_top=False, weights=None
+    )
     path = tmp_path / "half.npz"
     np.savez(path, *other.get_weights())
     with pytest.raises(WeightsNotFound, match=r"half\.npz") as caught:

@@ -32,10 +32,17 @@ def bomb() -> bytes:
     """A PNG whose header claims 100,000 x 100,000 pixels."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
 
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(1000)))
+        + chunk(b"IEND", b"")
+    )
 
 
 def picture(number: int) -> Image.Image:
@@ -47,7 +54,7 @@ def picture(number: int) -> Image.Image:
 
 def readable_files() -> dict[str, bytes]:
     """Files that look odd and are good."""
-    deep = Image.fromarray((np.asarray(picture(3)).astype(np.uint16) * 200))
+    deep = Image.fromarray(np.asarray(picture(3)).astype(np.uint16) * 200)
     return {
         "a gif named.jpg": encoded(picture(1), "GIF"),
         "a png named.jpeg": encoded(picture(2), "PNG"),
@@ -70,7 +77,10 @@ def unreadable_files() -> dict[str, tuple[bytes, str]]:
         "text.png": (b"this is no image at all", "not_an_image"),
         "bomb.png": (bomb(), "too_large"),
         "moving.gif": (encoded(frames[0], "GIF", save_all=True, append_images=frames[1:]), "several_frames"),
-        "lfs.png": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n", "git_lfs_pointer"),
+        "lfs.png": (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
+            "git_lfs_pointer",
+        ),
         ".DS_Store": (b"\x00\x00\x00\x01Bud1", "not_an_image"),
         "image.png:Zone.Identifier": (b"[ZoneTransfer]\r\nZoneId=3\r\n", "not_an_image"),
     }
@@ -163,4 +173,4 @@ def test_the_local_evaluation_says_what_was_found(report):
 
 
 def test_no_half_written_file_is_left(wild, report):
-    assert not [path for path in (wild / "home").rglob(".writing-*")]
+    assert not list((wild / "home").rglob(".writing-*"))

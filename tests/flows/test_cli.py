@@ -85,7 +85,10 @@ def test_the_table_names_every_disease_with_interval_and_share_from_cache(ground
     code, out, error = radtrain(*training(ground, "--seed", 5, "--set", "epochs=1"))
     assert code == 0, error
     rows = [line.split() for line in out.splitlines() if " completed " in line and "%" in line]
-    assert [row[:3] for row in rows] == [["cardiomegaly", "completed", "80"], ["pneumonia", "completed", "80"]]
+    assert [row[:3] for row in rows] == [
+        ["cardiomegaly", "completed", "80"],
+        ["pneumonia", "completed", "80"],
+    ]
     assert all(row[-1] == "100%" and row[4].startswith("(") for row in rows)
     assert "2 of 2 diseases completed." in out
     assert "Not for diagnosis" in out
@@ -168,7 +171,9 @@ def test_a_typo_in_a_catalog_file_names_the_file_and_the_line(tmp_path):
 
 def test_a_root_without_any_of_the_folders_ends_with_12_and_lists_what_is_there(tmp_path):
     (tmp_path / "data" / "holiday").mkdir(parents=True)
-    code, _, error = radtrain("train", "fast", "--data", tmp_path / "data", "--home", tmp_path / "home", "--set", "weights=random")
+    code, _, error = radtrain(
+        "train", "fast", "--data", tmp_path / "data", "--home", tmp_path / "home", "--set", "weights=random"
+    )
     assert code == 12
     assert "None of the catalog's source folders is below the data root." in error
     assert "holiday" in error
@@ -225,7 +230,9 @@ def test_the_cache_is_listed_and_pruned_and_filled_again(ground, trained):
     spaces = {space["kind"]: space for space in json.loads(out)}
     assert code == 0
     assert (spaces["features"]["rows"], spaces["pixels"]["rows"]) == (160, 160)
-    code, out, _ = radtrain("cache", "prune", "--home", ground / "home", "--space", spaces["features"]["digest"])
+    code, out, _ = radtrain(
+        "cache", "prune", "--home", ground / "home", "--space", spaces["features"]["digest"]
+    )
     assert code == 0
     assert spaces["features"]["digest"] in out
     code, out, error = radtrain(*training(ground, "--json"))

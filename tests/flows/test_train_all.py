@@ -50,7 +50,9 @@ class Ground:
 @pytest.fixture(scope="module")
 def ground(tmp_path_factory, prefect_server, worker) -> Ground:
     folder = tmp_path_factory.mktemp("ground")
-    return Ground(draw(folder / "data", DISEASES), write_catalog(folder / "catalog", DISEASES), folder / "home")
+    return Ground(
+        draw(folder / "data", DISEASES), write_catalog(folder / "catalog", DISEASES), folder / "home"
+    )
 
 
 @pytest.fixture(scope="module")

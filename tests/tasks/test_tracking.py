@@ -54,7 +54,9 @@ def test_two_processes_that_open_a_new_database_at_once_both_get_it(tmp_path):
     uri = default_tracking_uri(tmp_path)
     statement = f"from tasks.tracking import open_tracker; print(open_tracker({uri!r}, None).experiment_id)"
     started = [
-        subprocess.Popen([sys.executable, "-c", statement], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", statement], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
     ended = [process.communicate(timeout=120) for process in started]
