@@ -111,10 +111,11 @@ def _train(said: argparse.Namespace) -> int:
 
 def _demo(said: argparse.Namespace) -> int:
     from tasks.core.catalog import DEMO
+    from tasks.core.phantoms import VERSION
     from tasks.draw_phantoms import write_phantoms
 
     home = read_settings(os.environ, home=said.home).home
-    data = home / "demo" / f"phantoms-{said.patients}"
+    data = home / "demo" / f"phantoms-{said.patients}-version-{VERSION}"
     settings = read_settings({}, data=str(data), home=str(home), catalog=str(DEMO))
     _prepare(settings)
     print(f"Drawing synthetic phantoms of {said.patients} patients per disease ...", file=sys.stderr)
@@ -137,7 +138,9 @@ def _run_flow(said: argparse.Namespace, settings: Settings, profile: str, diseas
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         from flows.terminal import following, show_report
         from flows.train_all import train_all
+        from tasks.tracking import load_ahead
 
+        load_ahead()
         wait_for_server()
         with following(len(wanted)):
             state: Any = train_all(

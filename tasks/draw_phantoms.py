@@ -35,7 +35,8 @@ def write_phantoms(
     """Draw and write made-up radiographs, about half of the patients positive.
 
     Args:
-        folder: Where to write; made if missing. Files of the same names are replaced, others left alone.
+        folder: Where to write; made if missing. An image that is there already is not drawn again: a folder
+            belongs to one version of the drawing code (`phantoms.VERSION`) and one side.
         patients: Number of patients of each disease, 1 to 10,000.
         views: Number of images of each patient.
         seed: 0 to 99; another seed, other patients.
@@ -43,7 +44,7 @@ def write_phantoms(
         diseases: Those to draw, of `tasks.core.phantoms.DISEASES`.
 
     Returns:
-        The number of images written, by disease.
+        The number of images that are there, by disease.
 
     Raises:
         ValueError: If a disease is unknown or a number is out of range; nothing is written then.
@@ -80,9 +81,12 @@ def write_phantoms(
 
 
 def _write_image(folder: Path, disease: str, *, patient: int, view: int, side: int) -> None:
-    """Draw one view and write it under its class; a reader never sees half a file."""
+    """Draw one view and write it under its class, unless it is there; a reader never sees half a file."""
+    name = f"p{patient:05d}_v{view}.png"
+    if any((folder / label / name).exists() for label in _CLASSES):
+        return
     phantom = draw(disease, patient=patient, view=view, side=side)
-    path = folder / _CLASSES[phantom.label] / f"p{patient:05d}_v{view}.png"
+    path = folder / _CLASSES[phantom.label] / name
     part = path.with_name(f".{path.name}.part")
     Image.fromarray(phantom.pixels).save(part, format="PNG", optimize=False, compress_level=_COMPRESSION)
     os.replace(part, path)

@@ -7,6 +7,7 @@ In: the trained head, the operating point from validation rows, the manifest. Ou
 from __future__ import annotations
 
 import dataclasses
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ from tasks.core.metrics import Estimate, measure
 from tasks.core.plan import Plan
 from tasks.store import read_rows, write_atomically, write_json, write_table
 from tasks.worker import SpaceKey, Trained, Worker, score
+
+#: Drawing holds the interpreter's lock: five pictures at once take longer than one after the other.
+_DRAWING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +51,14 @@ def evaluate_classifier(
     scores = worker.ask(score, folder, features, rows.images)
     point = trained.operating_point
     estimates = measure(rows.labels, scores, rows.groups, threshold=point.threshold, seed=plan.seed)
-    picture = evaluation_figure(
-        rows.labels,
-        scores,
-        estimates=estimates,
-        operating_point=point,
-        title=f"{plan.title}: {plan.profile}, test rows",
-    )
+    with _DRAWING:
+        picture = evaluation_figure(
+            rows.labels,
+            scores,
+            estimates=estimates,
+            operating_point=point,
+            title=f"{plan.title}: {plan.profile}, test rows",
+        )
     write_atomically(folder / "evaluation.png", lambda file: file.write(picture))
     content = {
         "not_for_diagnosis": True,

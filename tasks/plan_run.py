@@ -26,7 +26,7 @@ from tasks.core.report import Outcome, reason_of
 from tasks.core.settings import Settings
 from tasks.find_weights import find_weights
 from tasks.store import prepare_home
-from tasks.worker import BackboneKey, Worker
+from tasks.worker import BackboneKey, Worker, build_ahead
 
 #: Of the arithmetic in the backbone: part of the key of every feature.
 PRECISION = "float32"
@@ -164,6 +164,7 @@ def plan_run(request: Request, settings: Settings, worker: Worker) -> Work:
     root = settings.require_data()
     prepare_home(settings.home)
     backbone = find_weights(figures, worker)
+    worker.tell(build_ahead, backbone)
     cache = settings.home / "cache"
     side = figures.image_side
     pixels = SpaceKey(cache / "pixels", (("pixels", METHOD), ("side", side)), (side, side), "uint8")

@@ -139,6 +139,11 @@ def open_tracker(uri: str, artifact_root: Path | None) -> Tracker:
     return Tracker(uri, client, found.experiment_id)
 
 
+def load_ahead() -> None:
+    """Import MLflow (2 s) before it is needed, while the process waits for something else."""
+    import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
+
+
 def save_model(model: keras.Model, folder: Path, *, metadata: Mapping[str, Any]) -> None:
     """Write a Keras model to a folder in MLflow's format, with its signature: raw pixels to one score.
 

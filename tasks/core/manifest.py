@@ -132,7 +132,8 @@ def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[
     links = _links(readable, images, near_duplicates(hashes, within=NEAR_DUPLICATE_BITS))
     groups = clusters(len(images), links)
     leaks, leaking = _shipped_leaks(readable, images, groups)
-    whole = readable["shipped_split"].notna().all() and set(readable["shipped_split"]) == set(SPLITS)
+    parts = readable["shipped_split"]
+    whole = bool(parts.notna().all()) and set(parts) == set(SPLITS)
     shipped = rule.use_shipped_split and not leaks and whole
     fixed = dict(zip(readable["image"], readable["shipped_split"], strict=True)) if shipped else before
     keys = _member_keys(readable)

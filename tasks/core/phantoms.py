@@ -21,6 +21,9 @@ from tasks.core.phantom_shapes import Film, Plane
 
 DISEASES: tuple[str, ...] = ("cardiomegaly", "arthritis", "osteoporosis", "bone_fracture", "pneumonia")
 
+#: Changes whenever the same arguments give other pixels; drawn images of another version are drawn anew.
+VERSION = 1
+
 # Half the distance between the two classes' mean severity, in standard deviations. A reader who sees severity
 # perfectly reaches AUROC = Phi(sqrt(2) * separation): 1.6 gives 0.988, 1.8 gives 0.995.
 SEPARATION: dict[str, float] = {
@@ -128,8 +131,8 @@ def _cardiomegaly(film: Film, severity: float, body: np.random.Generator) -> _Pa
 
 def _pneumonia(film: Film, severity: float, body: np.random.Generator) -> _Painting:
     """Paint a chest whose opacities follow the severity, with hearts of every size."""
-    # A soft hinge: nothing much below -1, then a near straight rise to 0.8 in the worst.
-    opacity = float(np.clip(0.21 * np.log1p(np.exp(1.5 * (severity + 0.25))) / 1.5, 0.0, 0.85))
+    # A soft hinge: nothing much below -1, then a near straight rise to 0.85 in the worst.
+    opacity = float(np.clip(0.27 * np.log1p(np.exp(1.5 * (severity + 0.25))) / 1.5, 0.0, 0.85))
     return _chest(film, body, float(np.clip(body.normal(0.485, 0.045), 0.38, 0.62)), opacity)
 
 

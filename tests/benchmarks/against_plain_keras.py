@@ -42,7 +42,8 @@ def main() -> None:
         whole = _draw(said.keep or place, said.images, said.side)
         tenth = _draw(said.keep or place, said.images // 10, said.side)
         catalog = write_catalog(place / "catalog", DISEASES, profile=PROFILE)
-        small = _radtrain(tenth, catalog, place / "home-small", seed=0)
+        small = _radtrain(tenth, catalog, place / "home-small", seed=0, memory=True)
+        large = _radtrain(whole, catalog, place / "home-large", seed=0, memory=True)
         plain, cold, warm = [], [], []
         for repeat in range(said.repeats):
             home = place / f"home-{repeat}"
@@ -51,7 +52,10 @@ def main() -> None:
             cold.append(_radtrain(whole, catalog, home, seed=0))
             warm.append(_radtrain(whole, catalog, home, seed=1))
             shutil.rmtree(home)
-    _show(said, plain, cold, warm, small)
+    _show(said, plain, cold, warm)
+    print(
+        f"peak memory of the process tree, cold: {small.peak_mib:.0f} MiB at a tenth, {large.peak_mib:.0f} MiB at all"
+    )
 
 
 def _draw(folder: Path, images: int, side: int) -> Path:
@@ -65,39 +69,27 @@ def _plain(script: Path, folder: Path) -> Measured:
     return run([sys.executable, str(script), str(folder), *options], {"TF_CPP_MIN_LOG_LEVEL": "3"})
 
 
-def _radtrain(data: Path, catalog: Path, home: Path, *, seed: int) -> Measured:
+def _radtrain(data: Path, catalog: Path, home: Path, *, seed: int, memory: bool = False) -> Measured:
     words = ["train", "fast", "--data", data, "--catalog", catalog, "--home", home, "--seed", seed, "--json"]
-    return run([sys.executable, "-m", "flows.cli", *map(str, words)])
+    return run([sys.executable, "-m", "flows.cli", *map(str, words)], memory=memory)
 
 
 def _show(
-    said: argparse.Namespace,
-    plain: list[list[Measured]],
-    cold: list[Measured],
-    warm: list[Measured],
-    small: Measured,
+    said: argparse.Namespace, plain: list[list[Measured]], cold: list[Measured], warm: list[Measured]
 ) -> None:
-    def median(runs: list[float]) -> float:
-        return statistics.median(runs)
-
     print(
         f"{platform.machine()}, {os.cpu_count()} cores, {said.images} images of each of {len(DISEASES)} diseases"
     )
-    rows = {
-        "radtrain, cold": (median([m.wall_s for m in cold]), max(m.peak_mib for m in cold)),
-        "radtrain, warm, new seed": (median([m.wall_s for m in warm]), max(m.peak_mib for m in warm)),
-    }
-    recipe = median([sum(m.wall_s for m in runs) for runs in plain]) if plain else None
-    print("| what | wall s | share of the plain recipe | peak MiB of the process tree |\n|---|---|---|---|")
-    if recipe is None:
-        print(f"| plain Keras recipe | not found at {said.baseline} | | |")
+    print("| what | wall s | share of the plain recipe |\n|---|---|---|")
+    recipe = None
+    if plain:
+        recipe = statistics.median(sum(run.wall_s for run in runs) for runs in plain)
+        print(f"| plain Keras recipe, one process per disease | {recipe:.1f} | 1 |")
     else:
-        peak = max(m.peak_mib for runs in plain for m in runs)
-        print(f"| plain Keras recipe, one process per disease | {recipe:.1f} | 1 | {peak:.0f} |")
-    for name, (wall, peak) in rows.items():
-        share = f"1/{recipe / wall:.1f}" if recipe else ""
-        print(f"| {name} | {wall:.1f} | {share} | {peak:.0f} |")
-    print(f"| radtrain, cold, a tenth of the images | {small.wall_s:.1f} | | {small.peak_mib:.0f} |")
+        print(f"| plain Keras recipe | not found at {said.baseline} | |")
+    for name, runs in (("radtrain, cold", cold), ("radtrain, warm, new seed", warm)):
+        wall = statistics.median(run.wall_s for run in runs)
+        print(f"| {name} | {wall:.1f} | {f'1/{recipe / wall:.1f}' if recipe else ''} |")
     report = json.loads(cold[-1].out.splitlines()[-1])
     again = json.loads(warm[-1].out.splitlines()[-1])
     print("cached share, warm:", {key: d["features_cached"] for key, d in again["diseases"].items()})
