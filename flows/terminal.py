@@ -6,6 +6,7 @@ Progress goes to stderr, so that stdout holds nothing but the result.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator
 
@@ -110,6 +111,8 @@ def _row(outcome: Outcome) -> list[Text]:
 
 def _short(estimate: Estimate) -> str:
     """Return `0.91 (0.87-0.95)`."""
+    if math.isnan(estimate.value):
+        return "undefined"
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.2f} (unknown)"
     return f"{estimate.value:.2f} ({estimate.low:.2f}-{estimate.high:.2f})"

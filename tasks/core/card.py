@@ -5,6 +5,7 @@ In: the plan, the evaluation and the findings. Out: Markdown.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from data_checks.findings import Finding
@@ -45,7 +46,9 @@ images for a sensitivity of {plan.wanted_sensitivity:.2f}.
 
 
 def interval(estimate: Estimate) -> str:
-    """Return `0.912 (0.87-0.95)`; an interval that cannot be computed is said to be unknown."""
+    """Return `0.912 (0.87-0.95)`; what is undefined, or has no interval, is said to be so."""
+    if math.isnan(estimate.value):
+        return "undefined"
     if estimate.low is None or estimate.high is None:
         return f"{estimate.value:.3f} (interval unknown)"
     return f"{estimate.value:.3f} ({estimate.low:.2f}-{estimate.high:.2f})"
