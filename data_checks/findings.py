@@ -20,6 +20,7 @@ CODES = {
     "unreadable_images": "Files among the images cannot be read; they take no part.",
     "contradictory_labels": "Byte-identical images stand in both classes; they take no part.",
     "shipped_split_leaks": "The shipped split puts a patient or a copy on both sides; it is not used.",
+    "patient_unmatched": "The catalog's pattern of patients matches no path: patients may cross splits.",
     "shipped_split_refused": "The catalog asks for the shipped split, but it leaks or has not all three parts.",
 }
 

@@ -27,6 +27,7 @@ def check_fitness(
     leaking_test_images: int,
     shipped_test_images: int,
     shipped_split_refused: bool = False,
+    patient_pattern: str | None = None,
 ) -> list[Finding]:
     """Return what is wrong or weak about the images of one disease.
 
@@ -36,6 +37,7 @@ def check_fitness(
         folders: its class folders; those that are missing are the layout check's matter.
         leaking_test_images: test images of a shipped split that have a twin or their patient in its training part.
         shipped_test_images: test images of the shipped split, 0 where there is none.
+        patient_pattern: of the catalog; None where patients are unknown.
         shipped_split_refused: the catalog asks for the shipped split, but it was not fit to be used.
     """
     limits = tomllib.loads(LIMITS.read_text(encoding="utf-8"))["fitness"]
@@ -51,6 +53,12 @@ def check_fitness(
             f"remove use_shipped_split from [diseases.{disease}], or name all three in splits of every source"
         )
         findings.append(Finding(disease, "shipped_split_refused", "warn", text, fix))
+    if patient_pattern is not None and len(rows) and rows["patient"].isna().all():
+        text = f"the pattern of patients matches none of {len(rows)} paths: every image counts as a patient of its own."
+        fix = (
+            f"correct the key patient of [diseases.{disease}]; it is searched in the path below the data root"
+        )
+        findings.append(Finding(disease, "patient_unmatched", "warn", text, fix))
     empty = list(_empty_folders(disease, rows, folders))
     if empty:
         return [*findings, *empty]

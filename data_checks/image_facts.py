@@ -30,6 +30,12 @@ from PIL import (
 
 from data_checks.perceptual_hash import perceptual_hash
 
+#: Changes whenever `measure` or `decode` gives something else for the same bytes: it is part of the name of the facts, of every key of
+#: the cache, and of the rule of splitting (the perceptual hash ties images together).
+DECODER = "1"
+#: The largest radiographs in use have about 20 million pixels; a file that claims more than this is not decoded.
+MAX_PIXELS = 64_000_000
+
 # Formats found in radiograph collections, told by their first bytes, never by the file's name. Each is opened by its own
 # class: no other loader can run (EPS would start Ghostscript), and Image.open's size warning is not on the way. An MPO file
 # (two views of one camera shot) begins as a JPEG and is read as that: its first picture is the shot.
@@ -58,7 +64,7 @@ UNREADABLE: dict[str, str] = {
     "not_an_image": f"The file's content is none of {', '.join(_FORMATS)}: delete it, or convert it to PNG.",
     "truncated": "The image ends before its last pixel: copy or download it again, or delete it.",
     "corrupt": "The image's content is damaged and cannot be decoded: get it again from its source, or delete it.",
-    "too_large": "The image has more pixels than allowed: shrink it, or raise the limit if it is a real radiograph.",
+    "too_large": "The image claims more than 64 million pixels, three times the largest radiographs in use: shrink it.",
     "several_frames": "The file holds several pictures: save the radiograph among them as a file of its own.",
     "unsupported_mode": "The image's colours cannot be turned into gray: convert it to a gray PNG.",
 }

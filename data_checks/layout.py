@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -41,9 +42,9 @@ def check_layout(root: Path, wanted: Iterable[ClassFolder]) -> list[Finding]:
     findings: dict[tuple[str, str], Finding] = {}
     for folder in wanted:
         code, missing = "class_folder_missing", folder.path
-        if not (root / folder.source).is_dir():
+        if not os.path.isdir(root / folder.source):
             code, missing = "source_missing", folder.source
-        elif (root / folder.path).is_dir():
+        elif os.path.isdir(root / folder.path):
             continue
         findings.setdefault((folder.disease, missing), _missing(root, folder, code, missing))
     return list(findings.values())
@@ -52,7 +53,7 @@ def check_layout(root: Path, wanted: Iterable[ClassFolder]) -> list[Finding]:
 def _missing(root: Path, folder: ClassFolder, code: str, missing: str) -> Finding:
     disease = folder.disease
     parent, name = _first_missing(root, missing)
-    beside = sorted(child.name for child in (root / parent).iterdir() if child.is_dir())
+    beside = folders_in(root / parent)
     near = _nearest(name, beside)
     there = f"there are {', '.join(repr(b) for b in beside[:8])}{' ...' if len(beside) > 8 else ''}"
     looked = f"'{missing}' was looked for below the data root; '{parent}' has no folder '{name}'"
@@ -72,11 +73,19 @@ def _missing(root: Path, folder: ClassFolder, code: str, missing: str) -> Findin
     return Finding(disease, code, "fail", f"{looked}; did you mean '{near}'? ({there})", fix)
 
 
+def folders_in(place: Path) -> list[str]:
+    """Return the names of the folders there, sorted; none where it may not be listed."""
+    try:
+        return sorted(item.name for item in os.scandir(place) if item.is_dir())
+    except OSError:
+        return []
+
+
 def _first_missing(root: Path, missing: str) -> tuple[PurePosixPath, str]:
     """Return the deepest part of the path that is there, and the name that is not in it."""
     reached = PurePosixPath(".")
     for part in PurePosixPath(missing).parts:
-        if not (root / reached / part).is_dir():
+        if not os.path.isdir(root / reached / part):
             return reached, part
         reached /= part
     return reached, ""

@@ -133,11 +133,12 @@ def _run_flow(said: argparse.Namespace, settings: Settings, profile: str, diseas
 
     # Three slow starts beside each other: the server, the worker's TensorFlow, and the imports here.
     wait_for_server = start_prefect_server(settings.home)
-    with start_worker():
+    with start_worker(settings.home / "logs" / "worker.log"):
         # Quiet on the console only: the server still gets every line.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         from flows.terminal import following, show_report
         from flows.train_all import train_all
+        from tasks.core.report import DiseasesFailed
         from tasks.tracking import load_ahead
 
         load_ahead()
@@ -151,9 +152,12 @@ def _run_flow(said: argparse.Namespace, settings: Settings, profile: str, diseas
                 data=str(settings.data) if settings.data else None,
                 catalog=str(settings.catalog) if settings.catalog else None,
                 home=str(settings.home),
+                tracking_uri=settings.tracking_uri,
                 return_state=True,  # pyright: ignore[reportCallIssue] - Prefect adds it
             )
     report = state.result(raise_on_failure=False)
+    if isinstance(report, DiseasesFailed):
+        report = report.report
     if isinstance(report, BaseException):
         raise report
     if said.json:

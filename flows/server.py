@@ -56,6 +56,8 @@ def start_prefect_server(home: Path) -> Callable[[], None]:
             preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
     os.environ["PREFECT_API_URL"] = url
+    for name in ("NO_PROXY", "no_proxy"):  # no proxy stands between two processes of one machine
+        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
     atexit.register(_stop, process)
     return lambda: _wait(url, patience_s=PATIENCE_S, process=process, log=log)
 

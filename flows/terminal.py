@@ -6,7 +6,6 @@ Progress goes to stderr, so that stdout holds nothing but the result.
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator
 
@@ -16,14 +15,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from tasks.core.card import interval
 from tasks.core.estimate import Stage, seconds_left
-from tasks.core.metrics import Estimate
 from tasks.core.report import Outcome, Report
 from tasks.progress import listening
 
 #: A cell is never cut: a table wider than the terminal is folded by it instead.
 TABLE_WIDTH = 116
 _SCORES = ("auroc", "sensitivity", "specificity")
+COLUMNS = (
+    TextColumn("{task.description:>15}"),
+    BarColumn(),
+    MofNCompleteColumn(),
+    TextColumn("{task.fields[left]}"),
+)
 _NAMES = {"scan": "reading images", "features": "features", "train": "classifiers"}
 
 
@@ -48,7 +53,7 @@ class _Follower:
                 )
             return
         if stage not in self._bars:
-            self._bars[stage] = self._progress.add_task(_NAMES[stage], total=total)
+            self._bars[stage] = self._progress.add_task(_NAMES[stage], total=total, left="")
         self._progress.update(self._bars[stage], completed=done, total=total)
         for bar in self._bars.values():
             self._progress.update(bar, left="")
@@ -59,13 +64,7 @@ class _Follower:
 def following(diseases: int) -> Iterator[None]:
     """Show the progress of the run in this context on stderr."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:>15}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[left]}"),
-    )
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    progress = Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
     with progress, listening(_Follower(progress, console, diseases)):
         yield
 
@@ -97,7 +96,7 @@ def show_report(report: Report) -> None:
 def _row(outcome: Outcome) -> list[Text]:
     good = outcome.state == "completed"
     images = sum(outcome.counts.values())
-    scores = [_short(outcome.test[name]) if name in outcome.test else "-" for name in _SCORES]
+    scores = [interval(outcome.test[name], digits=2) if name in outcome.test else "-" for name in _SCORES]
     cells = [
         outcome.disease,
         outcome.state,
@@ -107,15 +106,6 @@ def _row(outcome: Outcome) -> list[Text]:
         f"{outcome.features_cached:.0%}" if images else "-",
     ]
     return [Text(cell, style="" if good else "red") for cell in cells]
-
-
-def _short(estimate: Estimate) -> str:
-    """Return `0.91 (0.87-0.95)`."""
-    if math.isnan(estimate.value):
-        return "undefined"
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.2f} (unknown)"
-    return f"{estimate.value:.2f} ({estimate.low:.2f}-{estimate.high:.2f})"
 
 
 def _say(console: Console, text: str, style: str = "") -> None:

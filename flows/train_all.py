@@ -13,7 +13,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from prefect import State, flow
+from prefect import State, flow, get_run_logger
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
@@ -23,7 +23,7 @@ from data_checks.findings import failures
 from tasks.build_manifest import DiseaseManifest, build_manifest
 from tasks.check_data import check_data
 from tasks.core.catalog import class_folders
-from tasks.core.report import Outcome, Report
+from tasks.core.report import DiseasesFailed, Outcome, Report
 from tasks.core.settings import read_settings, silence
 from tasks.evaluate_classifier import Evaluated, evaluate_classifier
 from tasks.extract_features import extract_features
@@ -39,7 +39,8 @@ from tasks.record_run import (
     record_failure,
 )
 from tasks.scan_images import scan_images
-from tasks.store import disease_folder, facts_path, image_paths
+from tasks.store import disease_folder, facts_path, image_paths, prepare_home, write_json
+from tasks.tracking import without_secret
 from tasks.train_classifier import train_classifier
 from tasks.worker import Trained, Worker, start_worker
 
@@ -64,6 +65,7 @@ def train_all(
     data: str | None = None,
     catalog: str | None = None,
     home: str | None = None,
+    tracking_uri: str | None = None,
 ) -> State[Report]:
     """Train and evaluate a classifier for every disease of the catalog.
 
@@ -75,15 +77,16 @@ def train_all(
         data: the data root; RADTRAIN_DATA by default.
         catalog: folder with catalog files of your own; RADTRAIN_CATALOG by default.
         home: folder for caches, runs and databases; RADTRAIN_HOME by default.
+        tracking_uri: where MLflow records; MLFLOW_TRACKING_URI by default.
 
     Returns:
-        Completed or Failed, with a `Report` as its data.
+        Completed with a `Report` as its result, or Failed with a `DiseasesFailed` that carries it.
     """
     began = time.perf_counter()
     silence(os.environ)
-    settings = read_settings(os.environ, data=data, home=home, catalog=catalog)
+    settings = read_settings(os.environ, data=data, home=home, catalog=catalog, tracking_uri=tracking_uri)
     request = Request(profile, tuple(diseases or ()), seed, tuple((overrides or {}).items()))
-    with start_worker() as worker:
+    with start_worker(prepare_home(settings.home) / "logs" / "worker.log") as worker:
         work = plan_run(request, settings, worker)
         opening = open_run.submit(settings.tracking_uri, settings.artifact_root, profile)
         try:
@@ -95,8 +98,13 @@ def train_all(
             raise
     run_id = opening.result().run_id
     folder = str(settings.home / "runs" / run_id)
-    final = Report(run_id, profile, outcomes, seconds, settings.tracking_uri, folder)
-    return (Failed if final.failed() else Completed)(message=final.message(), data=final)
+    final = Report(run_id, profile, outcomes, seconds, without_secret(settings.tracking_uri), folder)
+    write_json(settings.home / "runs" / run_id / "report.json", final.to_json())
+    for outcome in final.failed():
+        get_run_logger().error("%s failed: %s. Repeat it: %s", outcome.disease, outcome.cause, outcome.repeat)
+    if final.failed():
+        return Failed(message=final.message(), data=DiseasesFailed(final))
+    return Completed(message=final.message(), data=final)
 
 
 def _train_diseases(
@@ -112,6 +120,7 @@ def _train_diseases(
     manifests = build_manifest(scan.facts, present, work.split, home)
     ready = {key: manifest for key, manifest in manifests.items() if not failures(manifest.findings, key)}
     paths = {key: image_paths(manifest.path) for key, manifest in ready.items()}
+    recording = opening.result()  # no feature is computed for a run that could not be recorded
     extraction = extract_features(
         worker,
         work.root,
@@ -120,7 +129,6 @@ def _train_diseases(
         work.pixels,
         work.features,
     )
-    recording = opening.result()
     lines = {key: _submit(work, worker, manifest, recording) for key, manifest in ready.items()}
     outcomes: list[Outcome] = []
     for key in work.diseases:

@@ -22,7 +22,7 @@ from data_checks.layout import ClassFolder
 from tasks.core.catalog import Disease, SplitRule
 from tasks.core.errors import StorageError
 from tasks.core.manifest import Rule, build
-from tasks.store import ledger_path, manifest_path, read_table, write_table
+from tasks.store import alone, ledger_path, manifest_path, read_table, write_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,11 @@ def _build_one(
         disease.patient, disease.use_shipped_split, split.validation_share, split.test_share, split.seed
     )
     ledger = ledger_path(home, key, rule.digest())
-    before = _read_ledger(ledger)
-    manifest = build(key, files, rule, before=before)
-    used = manifest.rows[manifest.rows["reason"].isna()]
-    _extend_ledger(ledger, before, dict(zip(used["image"], used["split"], strict=True)))
+    with alone(ledger.with_suffix(".lock")):
+        before = _read_ledger(ledger)
+        manifest = build(key, files, rule, before=before)
+        used = manifest.rows[manifest.rows["reason"].isna()]
+        _extend_ledger(ledger, before, dict(zip(used["image"], used["split"], strict=True)))
     path = manifest_path(home, key, manifest.digest)
     write_table(path, pa.Table.from_pandas(manifest.rows, schema(MANIFEST), preserve_index=False))
     findings = check_fitness(
@@ -83,6 +84,7 @@ def _build_one(
         folders,
         leaking_test_images=manifest.leaking_test_images,
         shipped_test_images=int((files["shipped_split"] == "test").sum()),
+        patient_pattern=rule.patient,
         shipped_split_refused=rule.use_shipped_split and not manifest.shipped_used,
     )
     return DiseaseManifest(

@@ -5,6 +5,7 @@ In: the root and the diseases wanted. Out: findings; a disease with a failing on
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_checks.findings import Finding
-from data_checks.layout import check_layout
+from data_checks.layout import check_layout, folders_in
 from tasks.core.catalog import Disease
 from tasks.core.errors import DataNotFound
 
@@ -26,15 +27,12 @@ def check_data(root: Path, diseases: Mapping[str, Disease]) -> list[Finding]:
     """
     folders = [folder for key, disease in diseases.items() for folder in disease.class_folders(key)]
     findings = check_layout(root, folders)
-    if not any((root / folder.source).is_dir() for folder in folders):
-        there = sorted(child.name for child in root.iterdir())
+    if not any(os.path.isdir(root / folder.source) for folder in folders):
         raise DataNotFound(
             "None of the catalog's source folders is below the data root.",
             where=root,
             expected=", ".join(sorted({folder.source for folder in folders})),
-            received=", ".join(there[:8]) + (" ..." if len(there) > 8 else "")
-            if there
-            else "an empty folder",
+            received=f"{len(folders_in(root))} other folders",  # unnamed: a folder may be named after a patient
             fix="name the folder that holds them (--data DIR), or your own catalog (--catalog DIR)",
         )
     return findings

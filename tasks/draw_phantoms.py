@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from tasks.core.phantoms import DISEASES, draw, require_disease
+from tasks.store import write_atomically
 
 # Each seed owns this many patient numbers, so two seeds never share a patient.
 PATIENTS_PER_SEED = 10_000
@@ -48,6 +49,7 @@ def write_phantoms(
 
     Raises:
         ValueError: If a disease is unknown or a number is out of range; nothing is written then.
+        StorageError: If the folder cannot be written.
     """
     diseases = tuple(diseases)
     for disease in diseases:
@@ -61,9 +63,6 @@ def write_phantoms(
             raise ValueError(
                 f"Too few or too many phantoms. Expected {name} in 1..{most}. Received: {received}."
             )
-    for disease in diseases:
-        for name in _CLASSES:
-            (folder / disease / name).mkdir(parents=True, exist_ok=True)
     jobs = [
         (disease, seed * PATIENTS_PER_SEED + number)
         for disease in diseases
@@ -87,6 +86,7 @@ def _write_image(folder: Path, disease: str, *, patient: int, view: int, side: i
         return
     phantom = draw(disease, patient=patient, view=view, side=side)
     path = folder / _CLASSES[phantom.label] / name
-    part = path.with_name(f".{path.name}.part")
-    Image.fromarray(phantom.pixels).save(part, format="PNG", optimize=False, compress_level=_COMPRESSION)
-    os.replace(part, path)
+    picture = Image.fromarray(phantom.pixels)
+    write_atomically(
+        path, lambda file: picture.save(file, format="PNG", optimize=False, compress_level=_COMPRESSION)
+    )

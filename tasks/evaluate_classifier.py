@@ -30,7 +30,7 @@ _DRAWING = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """Every test metric with its 95 % interval (resampled by patient) and n, and the seconds it took."""
+    """Every test metric with its 95 % interval (resampled by patient) and n, and the seconds it took, waiting for others not counted."""
 
     test: dict[str, Estimate]
     duration_s: float
@@ -46,12 +46,14 @@ def evaluate_classifier(
     trained: Trained,
 ) -> Evaluated:
     """Measure one classifier on the test rows at the operating point that validation rows fixed."""
-    began = time.perf_counter()
     rows = read_rows(manifest.path, "test")
-    scores = worker.ask(score, folder, features, rows.images)
+    scores, scoring_s = worker.ask(score, folder, features, rows.images)
+    began = time.perf_counter()
     point = trained.operating_point
     estimates = measure(rows.labels, scores, rows.groups, threshold=point.threshold, seed=plan.seed)
+    measuring_s = time.perf_counter() - began
     with _DRAWING:
+        began = time.perf_counter()
         picture = evaluation_figure(
             rows.labels,
             scores,
@@ -75,4 +77,4 @@ def evaluate_classifier(
     write_atomically(folder / "card.md", lambda file: file.write(card.encode()))
     table = pa.table({"image": rows.images, "group": rows.groups, "label": rows.labels, "score": scores})
     write_table(folder / "scores.parquet", table)
-    return Evaluated(estimates, time.perf_counter() - began)
+    return Evaluated(estimates, scoring_s + measuring_s + time.perf_counter() - began)

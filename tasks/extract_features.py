@@ -18,12 +18,11 @@ import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from data_checks.image_facts import decode
+from data_checks.image_facts import MAX_PIXELS, decode
 from tasks.cache import BLOCK_ROWS, Space
 from tasks.core.errors import DataNotFound
 from tasks.core.pixels import shrink
 from tasks.progress import report
-from tasks.scan_images import MAX_PIXELS
 from tasks.worker import BackboneKey, SpaceKey, Worker, embed
 
 
@@ -38,13 +37,15 @@ class Extraction:
 
     def costs(self) -> dict[str, float]:
         """Return what is logged of it."""
-        return {
+        said = {
             "features/duration_s": self.duration_s,
             "features/images": self.images,
             "features/images_computed": len(self.computed),
-            "features/images_per_s": len(self.computed) / max(self.duration_s, 1e-9),
-            "features/peak_memory_mib": self.peak_memory_bytes / 2**20,
         }
+        if self.computed:
+            said["features/images_per_s"] = len(self.computed) / max(self.duration_s, 1e-9)
+            said["features/peak_memory_mib"] = self.peak_memory_bytes / 2**20
+        return said
 
     def cached_share(self, images: Sequence[str]) -> float:
         """Return which share of these images had features before, 0-1."""

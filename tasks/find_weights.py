@@ -36,21 +36,21 @@ def _locate(figures: Profile, worker: Worker) -> Path | None:
     if figures.weights == "random":
         return None
     if figures.weights != "imagenet":
-        path = Path(figures.weights).expanduser()
-        if not path.is_file():
+        path = Path(os.path.expanduser(figures.weights))
+        if not os.path.isfile(path):
             raise WeightsNotFound(
                 "The weights file of the profile is not there.",
                 where=path,
                 expected="a no_top .h5 of keras.applications, or an .npz",
-                received="nothing" if not path.exists() else "no file",
+                received="something else" if os.path.exists(path) else "nothing",
                 fix="correct the profile's key weights, or --set weights=PATH; \"imagenet\" takes Keras' own",
             )
         return path
     name, side, alpha = figures.backbone, figures.image_side, figures.alpha
     cached = _keras_cache() / imagenet_file(name, side=side, alpha=alpha)
-    if not cached.is_file():
+    if not os.path.isfile(cached):
         worker.ask(fetch_imagenet, name, side, alpha)
-    if not cached.is_file():
+    if not os.path.isfile(cached):
         raise weights_not_found("Keras fetched it, but not to this place", name, side, alpha)
     return cached
 

@@ -10,8 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
-#: Called with the stage, how much of it is done, how much there is, and how many seconds one of them costs
-#: at a guess, before any was measured.
+#: Called with the stage, how much of it is done, and how much there is.
 Listener = Callable[[str, int, int], None]
 
 _listener: ContextVar[Listener | None] = ContextVar("radtrain_progress", default=None)

@@ -71,16 +71,12 @@ def record_disease(
     began = time.perf_counter()
     tracker = recording.tracker
     run_id = tracker.start_run(plan.disease, tags=_tags(plan), parent=recording.run_id)
-    params = {**_flat(plan.to_json()), "parameters": trained.parameters}
-    model_id = tracker.log_model(run_id, folder / "model", name=plan.disease, params=params)
-    counts = {"train": plan.n_train, "validation": plan.n_validation, "test": plan.n_test}
-    tracker.log_dataset(run_id, name=plan.disease, digest=plan.manifest_digest, profile=json.dumps(counts))
-    tracker.log(
-        run_id, params=params, series=_series(folder), metrics=_training_metrics(plan, trained, evaluated)
-    )
-    tracker.log(run_id, metrics=dict(_test_metrics(evaluated.test)), model_id=model_id)
-    names = ("plan.json", "history.json", "evaluation.json", "evaluation.png", "card.md")
-    tracker.log_files(run_id, [folder / name for name in names])
+    try:
+        _log_disease(tracker, run_id, plan, folder, trained, evaluated)
+    except BaseException:
+        with contextlib.suppress(TrackingError):  # the fault that led here is the one to tell
+            tracker.end_run(run_id, completed=False)
+        raise
     tracker.end_run(run_id, completed=True)
     return Recorded(run_id, time.perf_counter() - began)
 
@@ -144,6 +140,20 @@ def abandon_run(opening: PrefectFuture[Recording]) -> None:
         recording = opening.result()
         with contextlib.suppress(TrackingError):  # the fault that led here is the one to tell
             recording.tracker.end_run(recording.run_id, completed=False)
+
+
+def _log_disease(
+    tracker: Tracker, run_id: str, plan: Plan, folder: Path, trained: Trained, evaluated: Evaluated
+) -> None:
+    params = {**_flat(plan.to_json()), "parameters": trained.parameters}
+    model_id = tracker.log_model(run_id, folder / "model", name=plan.disease, params=params)
+    counts = {"train": plan.n_train, "validation": plan.n_validation, "test": plan.n_test}
+    tracker.log_dataset(run_id, name=plan.disease, digest=plan.manifest_digest, profile=json.dumps(counts))
+    metrics = _training_metrics(plan, trained, evaluated)
+    tracker.log(run_id, params=params, series=_series(folder), metrics=metrics)
+    tracker.log(run_id, metrics=dict(_test_metrics(evaluated.test)), model_id=model_id)
+    names = ("plan.json", "history.json", "evaluation.json", "evaluation.png", "card.md")
+    tracker.log_files(run_id, [folder / name for name in names])
 
 
 def _tags(plan: Plan) -> dict[str, str]:

@@ -21,15 +21,13 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_checks.contract import FACTS, schema
-from data_checks.image_facts import measure
+from data_checks.image_facts import MAX_PIXELS, measure
 from data_checks.listing import UNREACHABLE, Entry, UnreachableFile, list_files, read_bytes
 from tasks.cache import BLOCK_ROWS, Space, SpaceKey
 from tasks.core.pixels import shrink
 from tasks.progress import report
-from tasks.store import read_table, write_table
+from tasks.store import alone, read_table, write_table
 
-#: The largest radiographs in use have about 20 million pixels; a file that claims more than this is not decoded.
-MAX_PIXELS = 64_000_000
 #: Files read ahead of the one that is waited for: bounds memory, and keeps every thread busy.
 _AHEAD = 4
 
@@ -48,13 +46,15 @@ class Scan:
 
     def costs(self) -> dict[str, float]:
         """Return what is logged of it."""
-        return {
+        said = {
             "scan/duration_s": self.duration_s,
             "scan/files": self.files,
             "scan/files_read": self.read,
             "scan/files_unreadable": self.unreadable,
-            "scan/images_per_s": self.read / max(self.duration_s, 1e-9),
         }
+        if self.read:
+            said["scan/images_per_s"] = self.read / max(self.duration_s, 1e-9)
+        return said
 
 
 @task(name="scan-images", cache_policy=NO_CACHE)
@@ -90,16 +90,18 @@ def scan_images(
             if done % 64 == 0 or done == len(changed):
                 report("scan", done, len(changed))
     finally:  # what was measured before a scan was stopped is not measured again
-        _write(facts, rows, [row for path, row in before.items() if not _below(path, folders)])
+        _write(facts, rows, folders)
     read = sum(entry.unreachable is None for entry in changed)
     unreadable = sum(row["unreadable"] is not None for row in rows)
     return Scan(facts, len(rows), read, unreadable, time.perf_counter() - began)
 
 
-def _write(facts: Path, rows: list[Row], elsewhere: list[Row]) -> None:
-    """Write the facts; what lies in other diseases' folders is still true, and stays for their next run."""
-    ordered = sorted(rows + elsewhere, key=lambda row: row["path"])
-    write_table(facts, pa.Table.from_pylist(ordered, schema(FACTS)))
+def _write(facts: Path, rows: list[Row], folders: Sequence[str]) -> None:
+    """Write the facts; what lies in other diseases' folders, perhaps noted by another run just now, stays."""
+    with alone(facts.with_suffix(".lock")):
+        elsewhere = [row for path, row in _known(facts).items() if not _below(path, folders)]
+        ordered = sorted(rows + elsewhere, key=lambda row: row["path"])
+        write_table(facts, pa.Table.from_pylist(ordered, schema(FACTS)))
 
 
 def _known(facts: Path) -> dict[str, Row]:

@@ -2,7 +2,7 @@
 
 The one file that touches run artifacts on disk; the cache of pixels and features is `tasks/cache.py`.
 
-    facts/<root>.parquet   manifests/<disease>-<digest>.parquet   splits/<disease>-<rule>.parquet
+    facts/<root>-<decoder>.parquet   manifests/<disease>-<digest>.parquet   splits/<disease>-<rule>.parquet
     cache/{pixels,features}/<space>/                        runs/<run>/<disease>/
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data_checks.image_facts import DECODER
 from tasks.core.errors import StorageError
 
 #: What the operating system says when a place cannot be written, and what to do about it.
@@ -75,6 +77,21 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> Path:
             name.unlink(missing_ok=True)
             raise
     return path
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Keep other processes out of a piece of work for as long as the context lasts.
+
+    Args:
+        lock: file that stands for the work; let go by the system when the process ends, however it ends.
+    """
+    with writing(lock):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = lock.open("w")
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def write_json(path: Path, content: Any) -> Path:
@@ -151,7 +168,9 @@ def prepare_home(home: Path) -> Path:
 
 def facts_path(home: Path, root: Path) -> Path:
     """Return where the facts of a data root are kept; the root's own path does not leave the name."""
-    return home / "facts" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}.parquet"
+    return (
+        home / "facts" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}-{DECODER}.parquet"
+    )
 
 
 def manifest_path(home: Path, disease: str, digest: str) -> Path:

@@ -7,7 +7,6 @@ counts, digests, keys and figures: no patient, no file name.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from tasks.core.errors import TrackingError
+from tasks.core.errors import TrackingError, first_line
+from tasks.store import alone
 
 if TYPE_CHECKING:
     import keras
@@ -114,7 +114,7 @@ def open_tracker(uri: str, artifact_root: Path | None) -> Tracker:
     Raises:
         TrackingError: the address is wrong, or nothing answers there.
     """
-    with _tracking(uri), _alone(uri):
+    with _tracking(uri), _making_tables(uri):
         import mlflow
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
@@ -133,7 +133,7 @@ def open_tracker(uri: str, artifact_root: Path | None) -> Tracker:
         if found.lifecycle_stage == "deleted":
             raise TrackingError(
                 f"The MLflow experiment '{EXPERIMENT}' was deleted.",
-                where=_without_secret(uri),
+                where=without_secret(uri),
                 fix=f"restore it (mlflow experiments restore --experiment-id {found.experiment_id}), or delete it for good",
             )
     return Tracker(uri, client, found.experiment_id)
@@ -182,30 +182,26 @@ def _tracking(uri: str) -> Iterator[None]:
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
         raise TrackingError(
             "MLflow cannot be reached or written.",
-            where=_without_secret(uri),
+            where=without_secret(uri),
             expected="a running MLflow server, or a database that can be written",
-            received=str(error).splitlines()[0][:300],
+            received=first_line(error),
             fix="start the server or correct MLFLOW_TRACKING_URI; unset it to record in the home folder",
         ) from error
 
 
-@contextlib.contextmanager
-def _alone(uri: str) -> Iterator[None]:
+def _making_tables(uri: str) -> contextlib.AbstractContextManager[None]:
     """Keep other processes from making the tables of a new SQLite database at the same time.
 
     MLflow makes them without a lock of its own: of two processes, one would fail.
     """
     place = urlsplit(uri)
     folder = Path(place.path).parent
-    if place.scheme != "sqlite" or not folder.is_dir():
-        yield
-        return
-    with (folder / ".mlflow-tables.lock").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # let go by the system when the file is closed, or the process ends
-        yield
+    if place.scheme == "sqlite" and folder.is_dir():
+        return alone(folder / ".mlflow-tables.lock")
+    return contextlib.nullcontext()
 
 
-def _without_secret(uri: str) -> str:
+def without_secret(uri: str) -> str:
     """Return an address without the user and password that may stand in it."""
     place = urlsplit(uri)
     return urlunsplit(place._replace(netloc=place.netloc.rpartition("@")[2])) if "@" in place.netloc else uri

@@ -30,7 +30,7 @@ from tasks.cache import Space, SpaceKey
 from tasks.core import backbone, classifier, fitting
 from tasks.core.backbone import weights_not_found
 from tasks.core.catalog import Profile
-from tasks.core.errors import RadtrainError
+from tasks.core.errors import RadtrainError, first_line
 from tasks.core.operating_point import OperatingPoint, choose_operating_point
 from tasks.core.pixels import METHOD
 from tasks.core.plan import Plan
@@ -97,17 +97,28 @@ _ambient: ContextVar[Worker | None] = ContextVar("radtrain_worker", default=None
 
 
 @contextlib.contextmanager
-def start_worker() -> Iterator[Worker]:
+def start_worker(log: Path | None = None) -> Iterator[Worker]:
     """Start the process at once, in the background; it ends with the context.
 
     Within the context, starting once more gives the same one: the command line starts it beside its own
     imports, and the flow, which must do without a command line, finds it there.
+
+    Args:
+        log: file that takes what TensorFlow writes to stderr, its last words included; None leaves it there.
+
+    Raises:
+        StorageError: the log cannot be written.
     """
     running = _ambient.get()
     if running is not None:
         yield running
         return
-    pool = ProcessPool(max_workers=1, context=multiprocessing.get_context("spawn"), initializer=_warm_up)
+    if log is not None:
+        with writing(log):
+            log.parent.mkdir(parents=True, exist_ok=True)
+            log.touch()
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPool(max_workers=1, context=spawn, initializer=_warm_up, initargs=[log])
     try:
         pool.schedule(os.getpid)  # pebble starts its process with the first request
         worker = Worker(pool)
@@ -198,15 +209,17 @@ def train(folder: Path, manifest: Path, key: BackboneKey, features: SpaceKey) ->
     )
 
 
-def score(folder: Path, features: SpaceKey, images: Sequence[str]) -> np.ndarray:
-    """Return (n,) float32 scores of cached images by the head in the folder."""
+def score(folder: Path, features: SpaceKey, images: Sequence[str]) -> tuple[np.ndarray, float]:
+    """Return (n,) float32 scores of cached images by the head in the folder, and the seconds it took."""
+    began = time.perf_counter()
     figures = Plan.from_json(read_json(folder / "plan.json")).figures
     space = _opened(features)
     head = _head(figures, space.shape[0])  # pyright: ignore[reportArgumentType] - frozen models hash
     with np.load(folder / "head.npz") as weights:
         head.set_weights([weights[name] for name in weights.files])
     rows = LabelledRows(list(images), np.zeros(len(images), np.float32), [])
-    return fitting.predict(head, _rows(space, rows), batch_size=figures.batch_size)
+    scores = fitting.predict(head, _rows(space, rows), batch_size=figures.batch_size)
+    return scores, time.perf_counter() - began
 
 
 def fetch_imagenet(name: str, side: int, alpha: float | None) -> None:
@@ -224,9 +237,7 @@ def fetch_imagenet(name: str, side: int, alpha: float | None) -> None:
             input_shape=(side, side, 3), include_top=False, weights="imagenet", **width
         )
     except Exception as error:  # Keras raises a bare Exception where a download fails
-        raise weights_not_found(
-            f"download failed: {str(error).splitlines()[0][:160]}", name, side, alpha
-        ) from error
+        raise weights_not_found(f"download failed: {first_line(error)}", name, side, alpha) from error
     finally:
         socket.setdefaulttimeout(None)
 
@@ -249,8 +260,11 @@ def _give_back_memory() -> None:
         trim(0)
 
 
-def _warm_up() -> None:
+def _warm_up(log: Path | None) -> None:
     """Import what every request needs, while the flow does other things."""
+    if log is not None:
+        with log.open("ab") as file:
+            os.dup2(file.fileno(), sys.stderr.fileno())
     import keras  # noqa: F401
     from mlflow import tensorflow  # noqa: F401
 

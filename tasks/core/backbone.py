@@ -6,6 +6,7 @@ In: (n, side, side, 3), 0-255. Out: (n, channels) float32. TensorFlow and Keras 
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tasks.core.errors import CatalogError, WeightsNotFound, did_you_mean
+from tasks.core.errors import CatalogError, WeightsNotFound, did_you_mean, first_line
 
 if TYPE_CHECKING:
     import keras
@@ -139,13 +140,13 @@ def build(backbone: str, *, side: int, alpha: float | None, weights: Path | None
         )
         if weights is not None and h5 is None:
             with np.load(weights) as arrays:
-                base.set_weights([arrays[name].astype(np.float32) for name in sorted(arrays.files)])
-    except (ValueError, OSError, KeyError) as error:
+                base.set_weights([arrays[name].astype(np.float32) for name in arrays.files])
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise WeightsNotFound(
             "The weights file does not fit the backbone.",
             where=weights,
             expected=f"weights of {backbone}{'' if alpha is None else f' with alpha {alpha}'}, without its top",
-            received=str(error).splitlines()[0][:200],
+            received=first_line(error),
             fix="name the right file in the profile's key weights, or the width it was made for in alpha",
         ) from error
     base.trainable = False

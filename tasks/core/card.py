@@ -45,10 +45,10 @@ images for a sensitivity of {plan.wanted_sensitivity:.2f}.
 """
 
 
-def interval(estimate: Estimate) -> str:
+def interval(estimate: Estimate, *, digits: int = 3) -> str:
     """Return `0.912 (0.87-0.95)`; what is undefined, or has no interval, is said to be so."""
     if math.isnan(estimate.value):
         return "undefined"
     if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f} (interval unknown)"
-    return f"{estimate.value:.3f} ({estimate.low:.2f}-{estimate.high:.2f})"
+        return f"{estimate.value:.{digits}f} (unknown)"
+    return f"{estimate.value:.{digits}f} ({estimate.low:.2f}-{estimate.high:.2f})"

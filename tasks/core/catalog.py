@@ -6,6 +6,7 @@ folder laid over them, table by table and key by key (lists are replaced whole).
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -261,12 +262,12 @@ def _split_folders(source: Source) -> list[tuple[str | None, str]]:
 def _user_files(folder: Path) -> list[Path]:
     expected = f"a folder with {' or '.join(FILES)}"
     fix = "name the folder that holds the files: --catalog DIR, or RADTRAIN_CATALOG=DIR"
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise CatalogError(
             "The catalog folder is not there.",
             where=folder,
             expected=expected,
-            received="a file" if folder.exists() else "nothing",
+            received="a file" if os.path.exists(folder) else "nothing",
             fix=fix,
         )
     there = sorted(path.name for path in folder.glob("*.toml"))
@@ -301,7 +302,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         if isinstance(profile, dict):
             weights = profile.get("weights")
             if isinstance(weights, str) and weights not in NAMED_WEIGHTS:
-                profile["weights"] = str((path.parent / Path(weights).expanduser()).resolve())
+                profile["weights"] = str((path.parent / os.path.expanduser(weights)).resolve())
     return table
 
 

@@ -107,6 +107,11 @@ def did_you_mean(said: str, known: Iterable[str]) -> str:
     return f" Did you mean '{by_folded[near[0]]}'?" if near else ""
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its class where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
 def _rebuilt(kind: type[RadtrainError], text: str, what: str, fix: str) -> RadtrainError:
     error = kind.__new__(kind)
     Exception.__init__(error, text)

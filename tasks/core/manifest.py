@@ -15,8 +15,12 @@ import numpy as np
 import pandas as pd
 
 from data_checks.contract import MANIFEST, SPLITS
+from data_checks.image_facts import DECODER
 from tasks.core.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates
 from tasks.core.splits import choose_split, group_key, member_key, strictest
+
+#: What is trained and tested on, and what resampling keeps together; not where it lies.
+_DIGESTED = ("disease", "image", "label", "group", "split", "reason")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Rule:
     def digest(self) -> str:
         """Return 16 hexadecimal digits that change with the rule and with what counts as near-duplicate."""
         shares = f"{self.validation_share}|{self.test_share}"
-        said = f"{self.patient}|{self.use_shipped_split}|{shares}|{self.seed}|{NEAR_DUPLICATE_BITS}"
+        said = f"{self.patient}|{self.use_shipped_split}|{shares}|{self.seed}|{NEAR_DUPLICATE_BITS}|{DECODER}"
         return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
@@ -50,7 +54,7 @@ class Manifest:
 
     Attributes:
         rows: the contract's MANIFEST columns, in path order.
-        digest: 64 hexadecimal digits over image, label, split and reason of every row.
+        digest: 64 hexadecimal digits over image, label, group, split and reason of every row.
         shipped_leaks: groups that the shipped split would have parted, 0 where it is not looked at.
         leaking_test_images: test images of the shipped split with a patient or copy in its training part.
         shipped_used: whether the splits are those of the source.
@@ -87,7 +91,7 @@ def build(disease: str, files: pd.DataFrame, rule: Rule, *, before: Mapping[str,
 
 def digest_of(rows: pd.DataFrame) -> str:
     """Return the digest of manifest rows: of what is trained and tested on, not of where it lies."""
-    parts = [rows[c].astype("string").fillna("-") for c in ("disease", "image", "label", "split", "reason")]
+    parts = [rows[c].astype("string").fillna("-") for c in _DIGESTED]
     lines = sorted("|".join(cells) for cells in zip(*parts, strict=True))
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
@@ -97,7 +101,7 @@ def _patients(paths: pd.Series, pattern: str | None) -> pd.Series:
         return pd.Series([None] * len(paths), paths.index, dtype=object)
     search = re.compile(pattern).search
     found = [search(path) for path in paths]
-    return pd.Series([m["patient"] if m else None for m in found], paths.index, dtype=object)
+    return pd.Series([m["patient"] or None if m else None for m in found], paths.index, dtype=object)
 
 
 def _reasons(rows: pd.DataFrame) -> pd.Series:

@@ -10,9 +10,6 @@ import numpy as np
 
 from tasks.core.phantom_shapes import Film, Plane, blob, dome, ellipse, inside, profile, texture
 
-# Heart width over chest width; above 0.5 is called enlarged on a PA film (Danzer 1919).
-HEART_RATIO_LIMIT = 0.5
-
 
 @dataclass(frozen=True, slots=True)
 class Patch:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from data_checks.findings import Finding
-from tasks.core.errors import RadtrainError
+from tasks.core.errors import RadtrainError, first_line
 from tasks.core.metrics import Estimate
 
 
@@ -118,8 +118,19 @@ class Report:
         }
 
 
+class DiseasesFailed(RadtrainError):
+    """Some diseases did not complete; carries the report, in which the others did."""
+
+    def __init__(self, report: Report) -> None:
+        self.report = report
+        repeats = "; ".join(outcome.repeat for outcome in report.failed())
+        super().__init__(
+            report.message(), where=report.folder, fix=f"mend what is named above, then {repeats}"
+        )
+
+
 def reason_of(error: BaseException) -> tuple[str, int]:
     """Return why a disease failed, in one line, and the exit code of that."""
     if isinstance(error, RadtrainError):
         return f"{error.what} To mend it: {error.fix}", error.exit_code
-    return f"{type(error).__name__}: {error}".splitlines()[0][:300], 1
+    return f"{type(error).__name__}: {first_line(error)}", 1

@@ -5,6 +5,7 @@ The only place that knows the names of the environment variables. Paths come out
 
 from __future__ import annotations
 
+import os
 import os.path
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ QUIET = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     # A server that is not there is said to be so within seconds, not after seven retries.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
 
 
@@ -62,8 +64,9 @@ class Settings:
             raise DataNotFound(
                 "No data root was named.", expected="--data DIR or RADTRAIN_DATA", received="neither", fix=fix
             )
-        if not self.data.is_dir():
-            there = "a file" if self.data.exists() else "nothing"
+        # os.path: a folder that may not be looked at is no folder, and no exception.
+        if not os.path.isdir(self.data):
+            there = "a file" if os.path.exists(self.data) else "nothing"
             raise DataNotFound(
                 "The data root is not a folder.",
                 where=self.data,
@@ -85,6 +88,7 @@ def read_settings(
     data: str | None = None,
     home: str | None = None,
     catalog: str | None = None,
+    tracking_uri: str | None = None,
 ) -> Settings:
     """Return the settings: an argument beats its environment variable, which beats the default.
 
@@ -94,6 +98,7 @@ def read_settings(
         data: `--data`.
         home: `--home`.
         catalog: `--catalog`.
+        tracking_uri: where MLflow records, whatever MLFLOW_TRACKING_URI says.
     """
 
     def path(flag: str | None, name: str) -> Path | None:
@@ -106,5 +111,5 @@ def read_settings(
         data=path(data, "RADTRAIN_DATA"),
         home=where,
         catalog=path(catalog, "RADTRAIN_CATALOG"),
-        tracking_uri=environment.get("MLFLOW_TRACKING_URI") or default_tracking_uri(where),
+        tracking_uri=tracking_uri or environment.get("MLFLOW_TRACKING_URI") or default_tracking_uri(where),
     )

@@ -30,7 +30,7 @@ PLAN = Plan(
 
 def test_a_figure_is_shown_with_its_interval_or_the_lack_of_it():
     assert interval(Estimate(0.9123, 0.871, 0.949, 90)) == "0.912 (0.87-0.95)"
-    assert interval(Estimate(0.9123, None, None, 90)) == "0.912 (interval unknown)"
+    assert interval(Estimate(0.9123, None, None, 90)) == "0.912 (unknown)"
     assert interval(Estimate(nan, None, None, 0)) == "undefined"
 
 

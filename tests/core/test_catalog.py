@@ -105,7 +105,7 @@ def test_the_shipped_diseases_name_every_class_folder():
         ),
         ("bone_fracture", "ARM/MURA_Organized/Humerus/Positive/patient7/study1/image2.png", "patient7"),
         ("pneumonia", "CHEST/Pneumonia_Organized/PNEUMONIA/person12_bacteria_3.jpeg", "person12"),
-        ("pneumonia", "CHEST/Pneumonia_Organized/NORMAL/IM-0115-0001.jpeg", None),
+        ("pneumonia", "CHEST/Pneumonia_Organized/NORMAL/IM-0115-0001.jpeg", "IM-0115"),
     ],
 )
 def test_the_shipped_patterns_find_the_patient(disease, path, patient):

@@ -488,3 +488,12 @@ def test_shares_and_positives_agree_between_splits_on_3000_groups():
         assert abs(inside.mean() - wanted) < 3 * np.sqrt(wanted * (1 - wanted) / 3000)
         error = np.sqrt(share * (1 - share) / inside.sum())
         assert abs(rows.loc[inside, "label"].mean() - share) < 3 * error
+
+
+def test_a_pattern_that_matches_nothing_of_a_name_leaves_the_patient_unknown():
+    manifest = made(*FILES, patient="(?P<patient>z*)")
+    assert manifest.rows["patient"].isna().all()
+
+
+def test_the_digest_knows_which_images_belong_together():
+    assert made(*FILES, patient="(?P<patient>.)").digest != made(*FILES).digest

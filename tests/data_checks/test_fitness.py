@@ -204,3 +204,23 @@ def test_failures_are_those_of_the_one_disease_that_stop_it():
     found = check(rows(except_one(0))) + check(rows(except_one(5)))
     assert [f.code for f in failures(found, "d")] == ["split_class_empty"]
     assert failures(found, "other") == []
+
+
+def test_a_pattern_of_patients_that_matches_no_path_is_said():
+    frame = rows().assign(patient=None)
+    found = check_fitness(
+        "d", frame, FOLDERS, leaking_test_images=0, shipped_test_images=0, patient_pattern="(?P<patient>x)"
+    )
+    assert [finding.code for finding in found] == ["patient_unmatched"]
+    assert "matches none of 120 paths" in found[0].text
+    frame.loc[0, "patient"] = "p1"
+    assert not check_fitness(
+        "d", frame, FOLDERS, leaking_test_images=0, shipped_test_images=0, patient_pattern="(?P<patient>x)"
+    )
+
+
+def test_a_shipped_split_that_was_asked_for_and_refused_is_said():
+    found = check_fitness(
+        "d", rows(), FOLDERS, leaking_test_images=0, shipped_test_images=0, shipped_split_refused=True
+    )
+    assert [finding.code for finding in found] == ["shipped_split_refused"]

@@ -120,7 +120,7 @@ def report(wild, prefect_server, worker) -> Report:
         data=str(wild / "data"), catalog=str(wild / "catalog"), home=str(wild / "home"), return_state=True
     )
     assert state.is_failed()
-    return state.result(raise_on_failure=False)
+    return state.result(raise_on_failure=False).report
 
 
 def test_whole_diseases_are_finished_and_each_broken_one_names_its_fault(report):

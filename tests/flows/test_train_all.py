@@ -16,7 +16,7 @@ from prefect import State
 from prefect.client.orchestration import get_client
 
 from flows.train_all import train_all
-from tasks.core.report import Report
+from tasks.core.report import DiseasesFailed, Report
 from tasks.core.settings import default_tracking_uri
 from tests.phantom_data import draw, write_catalog
 
@@ -63,7 +63,9 @@ def broken(ground) -> Report:
     shutil.move(ground.data / "arthritis" / "postive", ground.data / "arthritis" / "positive")
     assert state.is_failed()
     assert state.message == "2 of 3 diseases completed. arthritis failed: class_folder_missing."
-    return state.result(raise_on_failure=False)
+    failed = state.result(raise_on_failure=False)
+    assert isinstance(failed, DiseasesFailed)
+    return failed.report
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from tasks.core.errors import TrackingError
 from tasks.core.settings import default_tracking_uri
-from tasks.tracking import EXPERIMENT, Tracker, _without_secret, open_tracker
+from tasks.tracking import EXPERIMENT, Tracker, open_tracker, without_secret
 
 
 @pytest.fixture(scope="module")
@@ -74,5 +74,5 @@ def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(tmp_pat
 
 
 def test_a_password_in_the_address_is_not_repeated():
-    assert _without_secret("http://user:secret@host:5000/x") == "http://host:5000/x"
-    assert _without_secret("sqlite:////home/a@b/mlflow.db") == "sqlite:////home/a@b/mlflow.db"
+    assert without_secret("http://user:secret@host:5000/x") == "http://host:5000/x"
+    assert without_secret("sqlite:////home/a@b/mlflow.db") == "sqlite:////home/a@b/mlflow.db"
