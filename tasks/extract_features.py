@@ -23,7 +23,7 @@ from tasks.cache import BLOCK_ROWS, Space
 from tasks.core.errors import DataNotFound
 from tasks.core.pixels import shrink
 from tasks.progress import report
-from tasks.worker import BackboneKey, SpaceKey, Worker, embed
+from tasks.worker import BackboneKey, SpaceKey, Worker, embed, give_back_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,8 @@ def extract_features(
         _restore_pixels(squares, root, {image: paths[image] for image in squares.missing(block)})
         memory = worker.ask(embed, key, pixels, features, block)
         report("features", start + len(block), len(missing))
+    if missing:
+        worker.tell(give_back_memory)
     return Extraction(len(images), frozenset(missing), time.perf_counter() - began, memory)
 
 

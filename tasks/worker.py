@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import gc
 import multiprocessing
 import os
 import resource
@@ -139,8 +140,16 @@ def embed(key: BackboneKey, pixels: SpaceKey, features: SpaceKey, images: Sequen
     run = _forward(key)
     parts = [run(source.read(images[n : n + BATCH])) for n in range(0, len(images), BATCH)]
     target.put(images, np.concatenate(parts))
-    _give_back_memory()
     return peak_memory_bytes()
+
+
+def give_back_memory() -> None:
+    """Return what the forward pass held to the system, where the C library can (glibc)."""
+    _forward.cache_clear()
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,13 +260,6 @@ def peak_memory_bytes() -> int:
 def build_ahead(key: BackboneKey) -> None:
     """Build the backbone before it is asked for."""
     _backbone(key)
-
-
-def _give_back_memory() -> None:
-    """Return what the forward pass used to the system, where the C library can (glibc): 0.15 GB."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _warm_up(log: Path | None) -> None:
