@@ -110,16 +110,18 @@ def _train(said: argparse.Namespace) -> int:
 
 
 def _demo(said: argparse.Namespace) -> int:
+    from flows.terminal import following
     from tasks.core.catalog import DEMO
-    from tasks.core.phantoms import VERSION
+    from tasks.core.phantoms import DISEASES, VERSION
     from tasks.draw_phantoms import write_phantoms
 
     home = read_settings(os.environ, home=said.home).home
     data = home / "demo" / f"phantoms-{said.patients}-version-{VERSION}"
     settings = read_settings({}, data=str(data), home=str(home), catalog=str(DEMO))
     _prepare(settings)
-    print(f"Drawing synthetic phantoms of {said.patients} patients per disease ...", file=sys.stderr)
-    write_phantoms(data, patients=said.patients)
+    print(f"Synthetic phantoms of {said.patients} patients per disease, not radiographs:", file=sys.stderr)
+    with following(len(DISEASES)):
+        write_phantoms(data, patients=said.patients)
     return _run_flow(said, settings, "fast", None)
 
 

@@ -29,7 +29,7 @@ COLUMNS = (
     MofNCompleteColumn(),
     TextColumn("{task.fields[left]}"),
 )
-_NAMES = {"scan": "reading images", "features": "features", "train": "classifiers"}
+_NAMES = {"draw": "drawing", "scan": "reading images", "features": "features", "train": "classifiers"}
 
 
 class _Follower:

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image
 
 from tasks.core.phantoms import DISEASES, draw, require_disease
+from tasks.progress import report
 from tasks.store import write_atomically
 
 # Each seed owns this many patient numbers, so two seeds never share a patient.
@@ -74,8 +75,10 @@ def write_phantoms(
             _write_image(folder / job[0], job[0], patient=job[1], view=view, side=side)
 
     with ThreadPoolExecutor(os.cpu_count() or 1) as threads:
-        for _ in threads.map(write, jobs):  # reading the results raises what a thread raised
-            pass
+        # Reading the results raises what a thread raised.
+        for done, _ in enumerate(threads.map(write, jobs), start=1):
+            if done % 16 == 0 or done == len(jobs):
+                report("draw", done * views, len(jobs) * views)
     return dict.fromkeys(diseases, patients * views)
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-#: Seconds for one image (scan, features) or one disease (train) on two cores, before any was measured.
-GUESSED_S = {"scan": 1 / 1200, "features": 1 / 350, "train": 1.0}
+#: Seconds for one image (draw, scan, features) or one disease (train) on two cores, before any was measured.
+GUESSED_S = {"draw": 1 / 60, "scan": 1 / 1200, "features": 1 / 350, "train": 1.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,12 @@ class Stage:
 def seconds_left(stages: Mapping[str, Stage], *, diseases: int) -> float:
     """Return an estimate of the seconds until the end of the run.
 
-    A stage that has begun goes on at its own pace; one that has not is guessed: every image that is scanned
-    anew will need features, and every disease must be trained.
+    A stage that has begun goes on at its own pace; one that has not is guessed: every image that is drawn will
+    be scanned, every image that is scanned anew will need features, and every disease must be trained.
     """
-    scanned = stages["scan"].total if "scan" in stages else 0
-    ahead = {"scan": 0, "features": scanned, "train": diseases}
+    drawn = stages["draw"].total if "draw" in stages else 0
+    scanned = stages["scan"].total if "scan" in stages else drawn
+    ahead = {"draw": 0, "scan": drawn, "features": scanned, "train": diseases}
     left = 0.0
     for name, guess in GUESSED_S.items():
         stage = stages.get(name)

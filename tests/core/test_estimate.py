@@ -26,3 +26,10 @@ def test_nothing_is_left_when_all_is_done():
 
 def test_what_is_in_the_cache_is_not_waited_for():
     assert seconds_left({"scan": Stage(0, 0, 0.0)}, diseases=2) == pytest.approx(2 * GUESSED_S["train"])
+
+
+def test_what_is_drawn_will_be_scanned_and_needs_features():
+    left = seconds_left({"draw": Stage(50, 100, 5.0)}, diseases=1)
+    assert left == pytest.approx(
+        5.0 + 100 * GUESSED_S["scan"] + 100 * GUESSED_S["features"] + GUESSED_S["train"]
+    )
