@@ -115,11 +115,11 @@ def open_tracker(uri: str, artifact_root: Path | None) -> Tracker:
         TrackingError: the address is wrong, or nothing answers there.
     """
     with _tracking(uri), _making_tables(uri):
-        import mlflow
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
-        mlflow.set_tracking_uri(uri)
+        # Only this client knows the address: `set_tracking_uri` would write it to the environment of the process,
+        # and the next flow there, with another home, would record in this one.
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(EXPERIMENT)
         if found is None:

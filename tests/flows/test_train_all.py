@@ -158,13 +158,15 @@ def test_mlflow_holds_the_plan_the_epochs_the_test_metrics_and_the_pictures(grou
     }
 
 
-def test_the_logged_model_takes_raw_pixels_and_gives_the_scores_that_were_evaluated(ground, whole):
-    from mlflow import pyfunc, set_tracking_uri
+def test_the_logged_model_takes_raw_pixels_and_gives_the_scores_that_were_evaluated(
+    ground, whole, monkeypatch
+):
+    from mlflow import pyfunc
 
     from data_checks.image_facts import decode
     from tasks.core.pixels import shrink
 
-    set_tracking_uri(default_tracking_uri(ground.home))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", default_tracking_uri(ground.home))
     run = ground.runs(whole.run_id)["cardiomegaly"]
     model = pyfunc.load_model(f"models:/{run.outputs.model_outputs[0].model_id}")
     assert model.metadata.metadata["not_for_diagnosis"] is True

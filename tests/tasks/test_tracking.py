@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -76,3 +77,7 @@ def test_a_deleted_experiment_is_named_with_the_command_that_restores_it(tmp_pat
 def test_a_password_in_the_address_is_not_repeated():
     assert without_secret("http://user:secret@host:5000/x") == "http://host:5000/x"
     assert without_secret("sqlite:////home/a@b/mlflow.db") == "sqlite:////home/a@b/mlflow.db"
+
+
+def test_an_open_tracker_leaves_no_address_behind_for_the_next_flow_of_the_process(tracker):
+    assert "MLFLOW_TRACKING_URI" not in os.environ
