@@ -61,10 +61,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.add_argument(
         "--patients",
-        type=_whole(20, 10_000),
+        type=_whole(60, 10_000),  # fewer leave splits without both classes
         default=240,
         metavar="N",
-        help="per disease, two images each: 20 to 10000 (240)",
+        help="per disease, two images each: 60 to 10000 (240)",
     )
     _add_run_options(demo)
     demo.set_defaults(run=_demo)

@@ -11,9 +11,10 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
-from tasks.core import metrics
+from tasks.core import metrics, resampling
 from tasks.core.curves import precision_recall_curve, reliability, roc_curve
-from tasks.core.metrics import Estimate, measure, patient_resamples
+from tasks.core.metrics import Estimate, measure
+from tasks.core.resampling import patient_resamples
 
 KEYS = [
     "auroc",
@@ -184,7 +185,7 @@ def test_the_interval_is_the_percentiles_of_a_plain_bootstrap_over_patients():
 def test_chunks_do_not_change_the_resamples(monkeypatch):
     groups = np.array(["b", "a", "c", "a", "d"])
     whole = np.concatenate(list(patient_resamples(groups, seed=1, resamples=150)))
-    monkeypatch.setattr(metrics, "CHUNK", 35)
+    monkeypatch.setattr(resampling, "CHUNK", 35)
     pieces = list(patient_resamples(groups, seed=1, resamples=150))
     assert len(pieces) > 5
     np.testing.assert_array_equal(np.concatenate(pieces), whole)
@@ -264,8 +265,8 @@ def test_the_bound_of_a_perfect_average_precision_falls_with_fewer_patients_and_
         found = measure(labels, scores, np.arange(labels.size), threshold=0.5, seed=0, resamples=100)
         lows.append(found["average_precision"].low)
     assert 0 < lows[3] < lows[2] < lows[1] < 1
-    rare = metrics._perfect_average_precision(np.repeat([0, 1], [990, 10]), positive=10, negative=10)
-    common = metrics._perfect_average_precision(np.repeat([0, 1], [10, 10]), positive=10, negative=10)
+    rare = resampling._perfect_average_precision(np.repeat([0, 1], [990, 10]), positive=10, negative=10)
+    common = resampling._perfect_average_precision(np.repeat([0, 1], [10, 10]), positive=10, negative=10)
     assert 0 < rare < common < 0.025 ** (1 / 10)
 
 
@@ -308,8 +309,8 @@ def test_one_class_leaves_the_ranking_undefined_and_the_rest_measured():
 def test_fewer_than_half_usable_resamples_give_no_interval():
     labels, patients = np.array([1, 1, 0, 0]), np.arange(4)
     drawn = np.r_[np.full(120, np.nan), np.linspace(0, 1, 80)]
-    assert metrics._interval("auroc", 0.5, drawn=drawn, labels=labels, patients=patients) == (None, None)
-    low, high = metrics._interval("auroc", 0.5, drawn=drawn[40:], labels=labels, patients=patients)
+    assert resampling.interval("auroc", 0.5, drawn=drawn, labels=labels, patients=patients) == (None, None)
+    low, high = resampling.interval("auroc", 0.5, drawn=drawn[40:], labels=labels, patients=patients)
     assert (low, high) == (pytest.approx(0.025), pytest.approx(0.975))
 
 
@@ -422,9 +423,9 @@ def test_bad_weights_bins_and_classes_are_refused_with_expected_and_received():
 
 def test_memory_does_not_grow_with_the_number_of_resamples():
     sizes = [chunk.size for chunk in patient_resamples(np.arange(100_000), seed=0, resamples=100)]
-    assert max(sizes) <= metrics.LEAST_ROWS * 100_000
+    assert max(sizes) <= resampling.LEAST_ROWS * 100_000
     sizes = [chunk.size for chunk in patient_resamples(np.arange(1000), seed=0, resamples=2000)]
-    assert max(sizes) <= metrics.CHUNK
+    assert max(sizes) <= resampling.CHUNK
 
 
 def test_the_module_imports_nothing_heavy():

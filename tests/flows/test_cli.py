@@ -148,7 +148,7 @@ def test_ctrl_c_ends_with_130_and_says_what_is_kept(ground, trained):
         (["train", "fast", "--data", "/nowhere"], 12, "The data root is not a folder."),
         (["train", "fast", "--seed", "-1"], 2, "expected a whole number from 0"),
         (["trian"], 2, "invalid choice"),
-        (["demo", "--patients", "3"], 2, "expected a whole number from 20"),
+        (["demo", "--patients", "3"], 2, "expected a whole number from 60"),
         (["cache", "prune"], 2, "one of the arguments"),
         (["cache", "prune", "--space", "abc", "--home", "/nowhere"], 15, "There is no cache space 'abc'."),
     ],

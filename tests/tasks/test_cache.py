@@ -1,6 +1,5 @@
 """The cache: rows come back as they were put, damage costs the damaged rows only, and writers do not meet."""
 
-import contextlib
 import dataclasses
 import multiprocessing
 import os
@@ -415,39 +414,22 @@ def test_a_space_with_more_blocks_than_a_process_may_open_files_is_read(tmp_path
 # ---- a full disk
 
 
-@contextlib.contextmanager
-def small_disk(place, size="64k"):
-    place.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place)]
-    try:
-        done = subprocess.run(words, check=False, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount here")
-    if done.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted: {done.stderr.strip()}")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", str(place)], check=True)
-
-
-def test_a_full_disk_is_an_error_with_a_remedy_and_nothing_is_half_written(tmp_path):
-    with small_disk(tmp_path / "disk"):
-        space = filled(tmp_path / "disk", n=3)
-        with pytest.raises(StorageError) as caught:
-            space.put(images(4000, 10), np.resize(rows(1), (4000, *SHAPE)))
-        said = str(caught.value)
-        assert said.startswith(f"radtrain cannot write to its home folder.\n  where:    {space.folder}/")
-        assert said.endswith(
-            "  received: No space left on device\n"
-            "  fix:      free some space, remove cached features (radtrain cache prune), or name another --home DIR"
-        )
-        assert left_over(space) == []
-        again = key_in(tmp_path / "disk").open()
-        np.testing.assert_array_equal(again.read(images(3)), rows(3))
-        # What was put before the disk was full is kept, in whole blocks.
-        assert (len(again) - 3) % BLOCK_ROWS == 0
-        assert len(again) == len(space) > 3
+def test_a_full_disk_is_an_error_with_a_remedy_and_nothing_is_half_written(tiny_disk):
+    space = filled(tiny_disk, n=3)
+    with pytest.raises(StorageError) as caught:
+        space.put(images(4000, 10), np.resize(rows(1), (4000, *SHAPE)))
+    said = str(caught.value)
+    assert said.startswith(f"radtrain cannot write to its home folder.\n  where:    {space.folder}/")
+    assert said.endswith(
+        "  received: No space left on device\n"
+        "  fix:      free some space, remove cached features (radtrain cache prune), or name another --home DIR"
+    )
+    assert left_over(space) == []
+    again = key_in(tiny_disk).open()
+    np.testing.assert_array_equal(again.read(images(3)), rows(3))
+    # What was put before the disk was full is kept, in whole blocks.
+    assert (len(again) - 3) % BLOCK_ROWS == 0
+    assert len(again) == len(space) > 3
 
 
 def test_a_block_beyond_the_limit_of_the_process_is_an_error_and_nothing_is_half_written(tmp_path):

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import resource
-import subprocess
 import threading
 from pathlib import Path
 
@@ -32,22 +31,6 @@ from tasks.store import (
     write_table,
     writing,
 )
-
-
-@pytest.fixture
-def tiny_disk(tmp_path):
-    """A disk of 64 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(place)]
-    try:
-        done = subprocess.run(words, check=False, capture_output=True, text=True)
-    except FileNotFoundError:
-        pytest.skip("there is no mount here")
-    if done.returncode != 0:
-        pytest.skip(f"a small disk cannot be mounted: {done.stderr.strip()}")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
 
 
 @contextlib.contextmanager
