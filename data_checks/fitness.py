@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from data_checks.contract import EXCLUDED, SPLITS
+from data_checks.contract import SPLITS
 from data_checks.findings import Finding
-from data_checks.layout import ClassFolder
+from data_checks.reasons import EXCLUDED
+from data_checks.sources import ClassFolder
 
 LIMITS = Path(__file__).with_name("limits.toml")
 _CLASSES = {0: "negative", 1: "positive"}

@@ -29,6 +29,7 @@ from PIL import (
 )
 
 from data_checks.perceptual_hash import perceptual_hash
+from data_checks.reasons import UNREADABLE
 
 #: Changes whenever `measure` or `decode` gives something else for the same bytes: it is part of the name of the facts, of every key of
 #: the cache, and of the rule of splitting (the perceptual hash ties images together).
@@ -55,18 +56,6 @@ _FORMATS: dict[str, tuple[re.Pattern[bytes], type[ImageFile.ImageFile]]] = {
         Jpeg2KImagePlugin.Jpeg2KImageFile,
     ),
     "PPM": (re.compile(rb"P[1-6f]\s"), PpmImagePlugin.PpmImageFile),
-}
-
-UNREADABLE: dict[str, str] = {
-    "empty_file": "The file has no bytes: copy or download it again, or delete it.",
-    "git_lfs_pointer": "The file is a Git LFS pointer, not the image itself: run `git lfs pull` in its repository.",
-    "dicom": "The file is DICOM, which radtrain does not read: export it as PNG, with 8 or 16 bits, and use that.",
-    "not_an_image": f"The file's content is none of {', '.join(_FORMATS)}: delete it, or convert it to PNG.",
-    "truncated": "The image ends before its last pixel: copy or download it again, or delete it.",
-    "corrupt": "The image's content is damaged and cannot be decoded: get it again from its source, or delete it.",
-    "too_large": "The image claims more than 64 million pixels, three times the largest radiographs in use: shrink it.",
-    "several_frames": "The file holds several pictures: save the radiograph among them as a file of its own.",
-    "unsupported_mode": "The image's colours cannot be turned into gray: convert it to a gray PNG.",
 }
 
 # All that Pillow's readers let out, found by mutating valid files of every format. `Image.open` hides some of them, and

@@ -9,29 +9,10 @@ import difflib
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from data_checks.findings import Finding
-
-
-@dataclass(frozen=True, slots=True)
-class ClassFolder:
-    """A folder whose images share a label.
-
-    Attributes:
-        disease: key of the catalog.
-        source: source folder that it belongs to, relative to the root.
-        path: the class folder, relative to the root, with / between folders.
-        label: 1 positive, 0 negative, None unknown.
-        shipped_split: train, validation or test, where the source ships a split.
-    """
-
-    disease: str
-    source: str
-    path: str
-    label: int | None
-    shipped_split: str | None
+from data_checks.sources import ClassFolder
 
 
 def check_layout(root: Path, wanted: Iterable[ClassFolder]) -> list[Finding]:

@@ -13,17 +13,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Why a file cannot even be opened; reasons to do with its content are `image_facts.UNREADABLE`.
-UNREACHABLE = {
-    "broken_link": "A link that leads nowhere or in a circle. Remove it, or mend its target.",
-    "outside_root": "A link that leads out of the data root. Copy the file, or name a root that holds both.",
-    "permission_denied": "The file or folder may not be read. Give the user who runs radtrain read permission.",
-    "vanished": "The file was gone, or had changed, when it was read. Run again when nobody writes there.",
-    "not_a_file": "A pipe, socket or device. Remove it.",
-    "name_not_utf8": "The name is not valid UTF-8. Rename the file.",
-    "file_too_large": "No radiograph is larger than 512 MiB. Remove the file, or export it as PNG.",
-    "read_error": "The disk reported an error. Check the disk or the network mount.",
-}
+from data_checks.reasons import UNREACHABLE
+
 #: A file is read whole into memory.
 MAX_BYTES = 512 * 2**20
 

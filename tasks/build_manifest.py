@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from data_checks.contract import MANIFEST, SPLITS, schema
 from data_checks.findings import Finding
 from data_checks.fitness import check_fitness
-from data_checks.layout import ClassFolder
+from data_checks.sources import ClassFolder
 from tasks.core.catalog import Disease, SplitRule
 from tasks.core.errors import StorageError
 from tasks.core.manifest import Rule, build

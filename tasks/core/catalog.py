@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from data_checks.layout import ClassFolder
+from data_checks.sources import ClassFolder, SourceFolder
 from tasks.core.errors import CatalogError, did_you_mean
 
 SHIPPED = Path(__file__).parents[1] / "catalog"
@@ -101,13 +101,14 @@ class Disease(_Table):
             raise ValueError(f"expected a group named (?P<patient>...), received '{value}'")
         return value
 
+    def source_folders(self) -> tuple[SourceFolder, ...]:
+        """Return where the images lie, as plain records."""
+        return tuple(_source_folder(source) for source in self.sources)
+
     def class_folders(self, key: str) -> Iterator[ClassFolder]:
         """Yield every folder that must be there, with the label that its images have."""
-        for source in self.sources:
-            for split, folder in _split_folders(source):
-                for label, names in ((0, source.negative), (1, source.positive), (None, source.unknown)):
-                    for name in names:
-                        yield ClassFolder(key, _plain(source.folder), _plain(folder, name), label, split)
+        for source in self.source_folders():
+            yield from source.class_folders(key)
 
 
 class SplitRule(_Table):
@@ -247,16 +248,11 @@ def load_catalog(folder: Path | None = None) -> Catalog:
         raise _schema_error(error, Catalog, folder or SHIPPED) from error
 
 
-def _plain(*parts: str) -> str:
-    """Return one spelling of a folder: `a/`, `./a` and `a` are the same place."""
-    return PurePosixPath(*parts).as_posix()
-
-
-def _split_folders(source: Source) -> list[tuple[str | None, str]]:
-    if source.splits is None:
-        return [(None, source.folder)]
-    named = source.splits.model_dump(exclude_none=True)
-    return [(split, f"{source.folder}/{folder}") for split, folder in named.items()]
+def _source_folder(source: Source) -> SourceFolder:
+    labelled = ((0, source.negative), (1, source.positive), (None, source.unknown))
+    classes = tuple((name, label) for label, names in labelled for name in names)
+    splits = source.splits.model_dump(exclude_none=True) if source.splits else {}
+    return SourceFolder(source.folder, classes, tuple(splits.items()))
 
 
 def _user_files(folder: Path) -> list[Path]:

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from data_checks.contract import MANIFEST, SPLITS
+from data_checks.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates
 from data_checks.image_facts import DECODER
-from tasks.core.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates
 from tasks.core.splits import choose_split, group_key, member_key, strictest
 
 #: What is trained and tested on, and what resampling keeps together; not where it lies.

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from data_checks import contract, findings, fitness, image_facts, listing
+from data_checks import contract, findings, fitness, listing, reasons
 from data_checks.findings import Finding
 from flows import cli
 from tasks.cache import SpaceUse
@@ -267,9 +267,9 @@ def test_every_key_of_the_json_list_of_cache_spaces_is_documented(capsys: pytest
     ("heading", "codes"),
     [
         ("Findings", findings.CODES),
-        ("Excluded images", contract.EXCLUDED),
-        ("Unreachable files", listing.UNREACHABLE),
-        ("Unreadable files", image_facts.UNREADABLE),
+        ("Excluded images", reasons.EXCLUDED),
+        ("Unreachable files", reasons.UNREACHABLE),
+        ("Unreadable files", reasons.UNREADABLE),
     ],
 )
 def test_every_code_of_the_checks_is_documented(heading: str, codes: dict[str, str]):
@@ -288,7 +288,7 @@ def test_every_finding_that_the_code_makes_has_a_code_of_the_table():
 
 
 def test_the_reason_codes_of_a_file_tell_where_they_come_from():
-    tables = (contract.EXCLUDED, listing.UNREACHABLE, image_facts.UNREADABLE)
+    tables = (reasons.EXCLUDED, reasons.UNREACHABLE, reasons.UNREADABLE)
     assert len(set().union(*tables)) == sum(len(table) for table in tables)
 
 

@@ -8,8 +8,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from data_checks.contract import EXCLUDED, MANIFEST, SPLITS, schema
-from tasks.core.duplicates import NEAR_DUPLICATE_BITS
+from data_checks.contract import MANIFEST, SPLITS, schema
+from data_checks.duplicates import NEAR_DUPLICATE_BITS
+from data_checks.reasons import EXCLUDED
 from tasks.core.manifest import Rule, build, digest_of
 
 BY_NAME = r"/(?P<patient>p\d+)_"

@@ -4,9 +4,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_checks.contract import EXCLUDED, FACTS, MANIFEST, SPLITS, schema
-from data_checks.image_facts import UNREADABLE, ImageFacts
-from data_checks.listing import UNREACHABLE
+from data_checks.contract import FACTS, MANIFEST, SPLITS, schema
+from data_checks.image_facts import ImageFacts
+from data_checks.reasons import EXCLUDED, UNREACHABLE, UNREADABLE
 
 TABLES = {"facts": FACTS, "manifest": MANIFEST}
 

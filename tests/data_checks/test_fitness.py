@@ -5,11 +5,11 @@ import tomllib
 import pandas as pd
 import pytest
 
-from data_checks.contract import EXCLUDED, SPLITS
+from data_checks.contract import SPLITS
 from data_checks.findings import CODES, Finding, failures
 from data_checks.fitness import LIMITS, check_fitness
-from data_checks.image_facts import UNREADABLE
-from data_checks.layout import ClassFolder
+from data_checks.reasons import EXCLUDED, UNREADABLE
+from data_checks.sources import ClassFolder
 
 FOLDERS = [ClassFolder("d", "S", "S/neg", 0, None), ClassFolder("d", "S", "S/pos", 1, None)]
 

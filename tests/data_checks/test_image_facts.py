@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_checks.image_facts import UNREADABLE, ImageFacts, UnreadableImage, decode, measure
+from data_checks.image_facts import ImageFacts, UnreadableImage, decode, measure
+from data_checks.reasons import UNREADABLE
 
 LIMIT = 1_000_000
 RADIOGRAPHS = Path(__file__).resolve().parents[3] / "shared" / "radiographs"

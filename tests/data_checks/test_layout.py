@@ -5,7 +5,8 @@ import tomllib
 import pytest
 
 from data_checks.findings import CODES, Finding, failures
-from data_checks.layout import ClassFolder, check_layout
+from data_checks.layout import check_layout
+from data_checks.sources import ClassFolder
 
 
 def folder(path, source="SPINE", disease="scoliosis", label=0, split=None):

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_checks.listing import MAX_BYTES, UNREACHABLE, Entry, UnreachableFile, list_files, read_bytes
+from data_checks.listing import MAX_BYTES, Entry, UnreachableFile, list_files, read_bytes
+from data_checks.reasons import UNREACHABLE
 
 #: Letters that people and cameras put into names, and some that they should not.
 NAMES = ["plain.png", "two words.png", " lead and trail ", "a:b.png", "knäe-日本.png", "line\nbreak.png",

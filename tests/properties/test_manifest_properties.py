@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_checks.contract import EXCLUDED, SPLITS
-from data_checks.image_facts import UNREADABLE
-from tasks.core.duplicates import NEAR_DUPLICATE_BITS
+from data_checks.contract import SPLITS
+from data_checks.duplicates import NEAR_DUPLICATE_BITS
+from data_checks.reasons import EXCLUDED, UNREADABLE
 from tasks.core.manifest import Rule, build
 
 RULE = Rule(r"/(?P<patient>p\d+)_", False, 0.3, 0.3, "radtrain")

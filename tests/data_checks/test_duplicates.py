@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data_checks.duplicates import MAX_WITHIN, NEAR_DUPLICATE_BITS, clusters, near_duplicates
 from data_checks.perceptual_hash import variants
 from tasks.core import duplicates
-from tasks.core.duplicates import MAX_WITHIN, NEAR_DUPLICATE_BITS, clusters, near_duplicates
 
 
 def random_hashes(n: int, seed: int) -> np.ndarray:
