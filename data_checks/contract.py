@@ -139,13 +139,26 @@ EVIDENCE = (
     Column("elsewhere", pa.bool_(), False, "another disease holds the same image or a copy of it"),
 )
 
+FOLDERS = (
+    Column("disease", pa.string(), False, "key of the catalog", pattern=_KEY),
+    Column("folder", pa.string(), False, "class folder, relative to the data root"),
+    Column("files", pa.int64(), False, "files below it, sidecars not counted", low=0),
+    Column("readable", pa.int64(), False, "those that can be read", low=0),
+)
+
+CLASSES = (
+    Column("disease", pa.string(), False, "key of the catalog", pattern=_KEY),
+    Column("label", pa.int8(), False, "1 positive, 0 negative", low=0, high=1),
+    Column("images", pa.int64(), False, "used images", low=0),
+    Column("share", pa.float64(), True, "of the used images of the disease, 0-1", low=0, high=1),
+)
+
 COUNTS = (
     Column("disease", pa.string(), False, "key of the catalog", pattern=_KEY),
     Column("split", pa.string(), False, "train, validation or test", values=SPLITS),
     Column("label", pa.int8(), False, "1 positive, 0 negative", low=0, high=1),
     Column("images", pa.int64(), False, "used images", low=0),
     Column("groups", pa.int64(), False, "groups that they belong to", low=0),
-    Column("share", pa.float64(), True, "of the used images of the split, 0-1", low=0, high=1),
 )
 
 SHIPPED = (
@@ -162,6 +175,8 @@ SHIPPED = (
     ),
     Column("identical", pa.int64(), False, "those whose very bytes stand there", low=0),
     Column("patients", pa.int64(), False, "patients that stand in several shipped splits", low=0),
+    Column("known", pa.int64(), False, "files whose patient is known", low=0),
+    Column("pattern", pa.bool_(), False, "the catalog has a pattern of patients"),
 )
 
 AUDIT = (
@@ -194,6 +209,14 @@ CHANGES = (
         low=0,
         high=1,
     ),
+    Column(
+        "chance",
+        pa.float64(),
+        False,
+        "shift that chance alone stays below, 999 times in 1,000",
+        low=0,
+        high=1,
+    ),
 )
 
 #: Every table by its name.
@@ -201,6 +224,8 @@ TABLES = {
     "facts": FACTS,
     "manifest": MANIFEST,
     "evidence": EVIDENCE,
+    "folders": FOLDERS,
+    "classes": CLASSES,
     "counts": COUNTS,
     "shipped": SHIPPED,
     "audit": AUDIT,
