@@ -164,6 +164,9 @@ COUNTS = (
 SHIPPED = (
     Column("disease", pa.string(), False, "key of the catalog", pattern=_KEY, unique=True),
     Column(
+        "refused", pa.bool_(), False, "the catalog asks for the shipped split, and it is not fit to be used"
+    ),
+    Column(
         "test_images", pa.int64(), False, "images of the shipped test split; 0 where none is shipped", low=0
     ),
     Column(
@@ -175,8 +178,7 @@ SHIPPED = (
     ),
     Column("identical", pa.int64(), False, "those whose very bytes stand there", low=0),
     Column("patients", pa.int64(), False, "patients that stand in several shipped splits", low=0),
-    Column("known", pa.int64(), False, "files whose patient is known", low=0),
-    Column("pattern", pa.bool_(), False, "the catalog has a pattern of patients"),
+    Column("unmatched", pa.bool_(), False, "the catalog has a pattern of patients, and it matches no path"),
 )
 
 AUDIT = (
@@ -201,6 +203,7 @@ CHANGES = (
     Column("added", pa.int64(), False, "images used now, and not then", low=0),
     Column("removed", pa.int64(), False, "images used then, and not now", low=0),
     Column("relabelled", pa.int64(), False, "images used then and now, with the other label", low=0),
+    Column("changed", pa.int64(), False, "added, removed and relabelled images together", low=0),
     Column(
         "shift",
         pa.float64(),
@@ -210,10 +213,10 @@ CHANGES = (
         high=1,
     ),
     Column(
-        "chance",
+        "moved",
         pa.float64(),
         False,
-        "shift that chance alone stays below, 999 times in 1,000",
+        "the shift where chance alone does not explain it, else 0",
         low=0,
         high=1,
     ),

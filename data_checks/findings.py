@@ -46,7 +46,8 @@ CODES = {
     "shipped_split_refused": "The catalog asks for the shipped split, but it leaks or has not all three parts.",
     "patient_unmatched": "The catalog's pattern of patients matches no path: patients may cross splits.",
     "shortcut": "Something without anatomy predicts the label: a score may rest on it.",
-    "data_changed": "Images came, went or changed their label since the last run that trained on them.",
+    "data_changed": "Images came or went since the last run that trained on them.",
+    "labels_changed": "Images changed their label since the last run that trained on them.",
     "distribution_moved": "The images look different from those of the last run that trained on them.",
     "contract_broken": "A table does not keep the data contract.",
 }
