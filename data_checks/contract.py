@@ -195,6 +195,12 @@ AUDIT = (
     Column("low", pa.float64(), True, "lower end of its 95 % interval", low=0, high=1),
     Column("high", pa.float64(), True, "upper end of its 95 % interval", low=0, high=1),
     Column("n", pa.int64(), False, "images", low=0),
+    Column(
+        "bare", pa.float64(), True, "the lower end, of a probe that shows no anatomy at all", low=0, high=1
+    ),
+    Column(
+        "coarse", pa.float64(), True, "the lower end, of the thumbnail, which shows a little", low=0, high=1
+    ),
 )
 
 CHANGES = (

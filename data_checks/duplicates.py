@@ -1,66 +1,65 @@
 """Near-duplicates: which images show the same radiograph, found from perceptual hashes without comparing all pairs.
 
 Stands between facts and manifest: (n, 32) uint8 hashes in, index pairs and cluster labels out. A manifest keeps a cluster in
-one split. Exact by the pigeonhole principle, bounded in time and memory for buckets of lookalikes.
+one split. Exact by the pigeonhole principle, bounded in time and memory for crowds of lookalikes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import combinations
+from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from data_checks.perceptual_hash import HASH_BYTES, variants
+from data_checks.components import Budget, Collector, clusters
+from data_checks.hash_bands import FEWEST_BANDS, Bands, Entries, cut, keys, oriented, runs
+from data_checks.perceptual_hash import HASH_BYTES
+
+__all__ = ["MAX_WITHIN", "NEAR_DUPLICATE_BITS", "clusters", "near_duplicates", "turned"]
 
 # Most differing bits, of 256, at which two images count as one radiograph. Measured on 2,895 real radiographs of five data
 # sets: of 9,559 copies (JPEG at quality 50 to 95, half to double size, contrast or brightness +-15 %, all at once) 99.97 %
 # differ by at most 24 bits, none by more than 28. Of 869,000 pairs within a data set none of two different radiographs
-# differs by less than 41 (knees; chests 49; 67 across data sets). Among knees every 8 bits more bring 10 to 20 times as many
+# differs by less than 37 (knees; chests 49; 67 across data sets). Among knees every 8 bits more bring 10 to 20 times as many
 # lookalikes (48: 1, 56: 22, 64: 239): a million knees would hold some thousand strange pairs at 24 and 100 times that at 40.
 NEAR_DUPLICATE_BITS = 24
 # Unrelated chests and knees begin here: a larger distance can only chain strangers.
 MAX_WITHIN = 64
 
-_BITS = 8 * HASH_BYTES
-# Nine bands of at most 29 bits: a pair of bands, and one bit more, fits in a 64-bit key.
-_FEWEST_BANDS = 9
-# Comparisons allowed for one key: linear in n, and always all pairs of 1,414 hashes.
-_COMPARISONS_PER_HASH = 40
-_COMPARISONS_ALWAYS = 1_000_000
 _WINDOWS = (1 << 62, 16384, 4096, 1024, 256, 64, 16)
+# Where in a run stand those that all others are compared with; the one in the middle belongs to what is more than half of it.
+_CENTRES = (0.5, 0.25, 0.75)
+# Comparisons, per hash and besides, up to which one band tells enough apart: 26 sorts instead of 325.
+_ONE_BAND = (30, 100_000)
 # Candidates compared at once: temporaries of 2 MB each stay in the processor's cache.
 _BLOCK = 1 << 18
-# Found pairs held back before repetitions are removed: 16 MB.
-_MAX_PENDING = 1 << 21
-# Pairs kept before they are thinned to a spanning forest: 80 MB.
-_MAX_PAIRS = 10_000_000
-# The group's elements other than identity; the clockwise turn is left out, being the counter-clockwise one seen from the
-# other image.
-_DIHEDRAL_VARIANTS = (1, 2, 3, 4, 5, 7)
+_BUDGET = Budget()
 
 
-def near_duplicates(hashes: np.ndarray, *, within: int, dihedral: bool = False) -> np.ndarray:
+def near_duplicates(
+    hashes: np.ndarray, *, within: int, dihedral: bool = False, budget: Budget = _BUDGET
+) -> np.ndarray:
     """Return index pairs whose hashes differ by at most `within` bits.
 
-    The pairs are those between *distinct* hashes, each distinct hash named by its lowest index, plus one link from each
-    further copy to that index. Connected components are therefore exactly those of all pairs, while ten thousand
+    The pairs are all those between *distinct* hashes, each distinct hash named by its lowest index, plus one link from
+    each further copy to that index. Connected components are therefore exactly those of all pairs, while ten thousand
     identical hashes cost ten thousand links instead of fifty million.
 
     Cut into `within` + 2 bands, two hashes at most `within` bits apart agree in at least two whole bands (pigeonhole). So
-    for every pair of bands the hashes are sorted by those bits and only equal runs are compared: no pair is missed. Two
-    rules bound hostile input:
+    for every pair of bands the hashes are sorted by those bits and only equal runs are compared: no pair is missed. With
+    `dihedral`, each hash is first turned so that the one band is least; turned copies then agree in the other as well.
 
-    * A key whose runs ask for more than 40 n + 1,000,000 comparisons compares each hash with its next successors in the
-      run only (the longest window that fits). A pair then may be missed under this key, but has all its other keys.
-    * Beyond 10,000,000 pairs, those found so far are thinned to a spanning forest: the same components, fewer pairs.
+    Crowds of distinct lookalikes would have more pairs than fit in memory. Beyond the budget (of pairs found, or of
+    comparisons under one key) only hashes of different components are compared, and what is found joins
+    components: the same components, fewer pairs. If even those comparisons are too many, all in a run are compared with
+    three of its members, and then each with its next successors only (the longest window that fits). A pair then may be
+    missed under this key, but has all its other keys.
 
     Args:
         hashes: (n, 32) uint8, from data_checks.perceptual_hash.
         within: Hamming distance, 0 to 64 bits; NEAR_DUPLICATE_BITS is the measured choice.
-        dihedral: Also match any flip or quarter turn of the other image (about 12 times the time).
+        dihedral: Also match any flip or quarter turn of the other image; `turned` tells which pairs those are.
+        budget: How much crowds may cost.
 
     Returns:
         (m, 2) int64, each row i < j, rows unique and in ascending order.
@@ -81,80 +80,26 @@ def near_duplicates(hashes: np.ndarray, *, within: int, dihedral: bool = False) 
             f"Use NEAR_DUPLICATE_BITS = {NEAR_DUPLICATE_BITS}."
         )
     first, links = _collapse(hashes)
-    found = _Pairs(len(hashes))
-    found.add(links[:, 0], links[:, 1])
-    distinct = hashes[first]
-    if within > 0:
-        for left, right in _close_pairs(distinct, within):
-            found.add(first[left], first[right])
-    if dihedral:
-        for index in _DIHEDRAL_VARIANTS:
-            _add_turned(found, distinct, first, index=index, within=within)
-    return found.array()
+    near = _close_pairs(hashes[first], within=within, dihedral=dihedral, budget=budget)
+    return np.unique(np.concatenate([links, np.sort(first[near], axis=1)]), axis=0)
 
 
-def clusters(n: int, pairs: np.ndarray) -> np.ndarray:
-    """Return the connected component of each of n images, named by its smallest index.
+def turned(hashes: np.ndarray, pairs: np.ndarray, *, within: int) -> np.ndarray:
+    """Return which pairs match only when one of the two images is flipped or turned.
 
     Args:
-        n: Number of images, at least 0.
-        pairs: (m, 2) integers from 0 to n - 1; order and repetition do not matter.
+        hashes: (n, 32) uint8.
+        pairs: (m, 2) integers, found by `near_duplicates` with `dihedral`.
+        within: as it was there.
 
     Returns:
-        (n,) int64: labels[i] <= i, and labels[i] == i for an image alone or the first of its cluster.
-
-    Raises:
-        ValueError: a pair names an index outside 0 to n - 1.
+        (m,) bool.
     """
-    if len(pairs) and (pairs.min() < 0 or pairs.max() >= n):
-        raise ValueError(
-            f"clusters expects pairs of indices from 0 to {n - 1}. Received: {pairs.min()} to {pairs.max()}."
-        )
-    if n == 0:
-        return np.empty(0, dtype=np.int64)
-    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(n, n))
-    _, component = connected_components(graph, directed=False)
-    _, smallest = np.unique(component, return_index=True)
-    return smallest[component].astype(np.int64)
-
-
-class _Pairs:
-    """Collects pairs i < j of n indices as codes i * n + j, unique and bounded."""
-
-    def __init__(self, n: int) -> None:
-        self._n = n
-        self._unique = np.empty(0, dtype=np.int64)
-        self._pending: list[np.ndarray] = []
-        self._pending_count = 0
-        self._labels: np.ndarray | None = (
-            None  # components, once pairs are thinned: pairs within one add nothing
-        )
-
-    def add(self, left: np.ndarray, right: np.ndarray) -> None:
-        if self._labels is not None:
-            new = self._labels[left] != self._labels[right]
-            left, right = left[new], right[new]
-        low, high = np.minimum(left, right), np.maximum(left, right)
-        self._pending.append((low * self._n + high)[low < high])
-        self._pending_count += len(self._pending[-1])
-        # A true pair is found under many keys, so most of what is pending repeats.
-        if self._pending_count > _MAX_PENDING:
-            self._merge()
-
-    def array(self) -> np.ndarray:
-        self._merge()
-        return np.stack([self._unique // self._n, self._unique % self._n], axis=1)
-
-    def _merge(self) -> None:
-        self._unique = np.unique(np.concatenate([self._unique, *self._pending]))
-        self._pending, self._pending_count = [], 0
-        if len(self._unique) > _MAX_PAIRS:
-            low, high = self._unique // self._n, self._unique % self._n
-            graph = coo_array((np.ones(len(low), dtype=np.int8), (low, high)), shape=(self._n, self._n))
-            forest = minimum_spanning_tree(graph.tocsr()).tocoo()
-            low, high = np.minimum(forest.row, forest.col), np.maximum(forest.row, forest.col)
-            self._unique = np.sort(low.astype(np.int64) * self._n + high)
-            _, self._labels = connected_components(forest, directed=False)
+    words = np.ascontiguousarray(hashes).view(np.uint64)
+    distance = np.zeros(len(pairs), dtype=np.uint16)
+    for word in words.T:
+        distance += np.bitwise_count(word[pairs[:, 0]] ^ word[pairs[:, 1]])
+    return distance > within
 
 
 def _collapse(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -170,88 +115,119 @@ def _collapse(hashes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.sort(first), np.stack([representative[copies], order[copies]], axis=1)
 
 
-def _add_turned(found: _Pairs, distinct: np.ndarray, first: np.ndarray, *, index: int, within: int) -> None:
-    """Add pairs of which one image is the other's variant `index`."""
+def _close_pairs(distinct: np.ndarray, *, within: int, dihedral: bool, budget: Budget) -> np.ndarray:
+    """Return (m, 2) positions of distinct hashes at most `within` bits apart."""
     n = len(distinct)
-    both = np.concatenate([distinct, variants(distinct)[index]])
-    kept, links = _collapse(both)  # an exactly mirrored copy has the very hash of the variant
-    cross = (links[:, 0] < n) & (links[:, 1] >= n)
-    found.add(first[links[cross, 0]], first[links[cross, 1] - n])
-    if within > 0:
-        # A variant collapsed into some hash is linked to it, and that hash's own pairs lead on: no component is cut.
-        for left, right in _close_pairs(both[kept], within, originals=n):
-            found.add(first[kept[left]], first[kept[right] - n])
+    found = Collector(n, budget)
+    if n < 2 or (within == 0 and not dihedral):
+        return found.array()
+    count = max(within + 2, FEWEST_BANDS)
+    bands = cut(distinct, count, dihedral=dihedral)
+    allowed = budget.comparisons_per_hash * n + budget.comparisons
+    for band in range(count):
+        entries = oriented(bands, band)
+        starts, lengths = runs(entries.value)
+        if _comparisons(lengths) <= min(_ONE_BAND[0] * n + _ONE_BAND[1], allowed):
+            search = _Search(entries, bands, within, before=tuple(range(band)))
+            search.run(found, np.arange(len(entries.index)), starts, lengths, allowed)
+            continue
+        for other in range(band + 1, count):
+            order, key = keys(bands, entries, other)
+            before = (*range(band), *range(band + 1, other))
+            _Search(entries, bands, within, before).run(found, order, *runs(key), allowed)
+    return found.array()
 
 
-def _close_pairs(
-    hashes: np.ndarray, within: int, *, originals: int | None = None
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield (left, right) positions of distinct hashes at most `within` bits apart, with repetitions.
+def _comparisons(lengths: np.ndarray) -> int:
+    return int((lengths * (lengths - 1) // 2).sum())
 
-    With `originals`, only pairs of one of the first so many hashes (left) and one of the others (right).
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """The comparisons under one key.
+
+    Attributes:
+        entries: turned hashes.
+        bands: of all hashes.
+        within: Hamming distance.
+        before: bands; a pair that agrees in one of them was found under an earlier key.
     """
-    words = np.ascontiguousarray(hashes).view(np.uint64).T.copy()
-    side = np.arange(len(hashes)) >= (len(hashes) if originals is None else originals)
-    bands = _bands(hashes, max(within + 2, _FEWEST_BANDS))
-    for one, other in combinations(range(len(bands)), 2):
-        # 29 bits, 29 bits, and the side last: within a run of equal bands the originals come first.
-        key = (
-            bands[one].astype(np.uint64) << np.uint64(30)
-            | bands[other].astype(np.uint64) << np.uint64(1)
-            | side
-        )
-        order = np.argsort(key)
-        ordered = [word[order] for word in words]
-        for left, right in _candidates(key[order], crossing=originals is not None):
-            distance = np.zeros(len(left), dtype=np.uint8)
-            for word in ordered:  # few candidates outlive the second of four words
-                distance += np.bitwise_count(word[left] ^ word[right])
-                near = distance <= within
-                left, right, distance = left[near], right[near], distance[near]
-            yield order[left], order[right]
+
+    entries: Entries
+    bands: Bands
+    within: int
+    before: tuple[int, ...]
+
+    def run(
+        self, found: Collector, order: np.ndarray, starts: np.ndarray, lengths: np.ndarray, allowed: int
+    ) -> None:
+        """Compare what stands in the same run of `order`."""
+        if len(starts) == 0:
+            return
+        if found.labels is None and _comparisons(lengths) > allowed:
+            found.join()
+        run = np.repeat(np.arange(len(starts)), lengths)
+        first = np.cumsum(lengths) - lengths
+        who = order[np.arange(len(run)) + (starts - first)[run]]
+        end = (first + lengths)[run]
+        if found.labels is None:
+            for left, right in _blocks(np.arange(1, len(run) + 1), end):
+                self._add_new(found, who[left], who[right])
+            return
+        who, begin = self._by_component(found.labels, who, run)
+        if int((end - begin).sum()) > allowed:
+            for share in _CENTRES:
+                centre = who[first + (lengths * share).astype(np.int64)]
+                self._add(found, centre[run], who)
+                found.join()
+                who, begin = self._by_component(found.labels, who, run)
+        partners = end - begin
+        window = next((w for w in _WINDOWS if int(np.minimum(partners, w).sum()) <= allowed), _WINDOWS[-1])
+        for left, right in _blocks(begin, np.minimum(end, begin + window)):
+            self._add(found, who[left], who[right])
+        found.join()
+
+    def _by_component(
+        self, labels: np.ndarray, who: np.ndarray, run: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Sort each run by component; return it, and where the component of each member ends."""
+        label = labels[self.entries.index[who]]
+        order = np.lexsort((label, run))
+        who, label = who[order], label[order]
+        last = np.flatnonzero((label[1:] != label[:-1]) | (run[1:] != run[:-1]))
+        ends = np.append(last + 1, len(who))
+        return who, np.repeat(ends, np.diff(ends, prepend=0))
+
+    def _add(self, found: Collector, left: np.ndarray, right: np.ndarray) -> None:
+        left, right = self._near(left, right)
+        found.add(self.entries.index[left], self.entries.index[right])
+
+    def _add_new(self, found: Collector, left: np.ndarray, right: np.ndarray) -> None:
+        """Add the near pairs that no earlier key has found."""
+        left, right = self._near(left, right)
+        for band in self.before:
+            if len(left) == 0:
+                return
+            different = np.zeros(len(left), dtype=bool)
+            for word, mask in zip(self.entries.words, self.bands.masks[band], strict=True):
+                if mask:
+                    different |= (word[left] ^ word[right]) & mask != 0
+            left, right = left[different], right[different]
+        found.add(self.entries.index[left], self.entries.index[right])
+
+    def _near(self, left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        distance = np.zeros(len(left), dtype=np.uint8)
+        for word in self.entries.words:  # few candidates outlive the second of four words
+            distance = distance + np.bitwise_count(word[left] ^ word[right])
+            near = np.flatnonzero(distance <= self.within)
+            left, right, distance = left[near], right[near], distance[near]
+        return left, right
 
 
-def _bands(hashes: np.ndarray, count: int) -> np.ndarray:
-    """Return `count` disjoint groups of each hash's bits: (count, n) uint32.
-
-    Among lookalikes many bits are nearly always set or never. Dealt out like cards, from those to the evenly split ones, every
-    band gets its share of both, and none is a bucket of everything (candidates for knees: 30 % fewer than with shuffled bits,
-    56 % fewer than with neighbouring ones). Any deal is correct.
-    """
-    blocks = [slice(start, start + (1 << 16)) for start in range(0, len(hashes), 1 << 16)]
-    set_bits = np.zeros(_BITS, dtype=np.int64)
-    for block in blocks:
-        set_bits += np.unpackbits(hashes[block], axis=1).sum(axis=0, dtype=np.int64)
-    dealt = np.argsort(-np.abs(2 * set_bits - len(hashes)), kind="stable")
-    result = np.zeros((count, len(hashes)), dtype=np.uint32)
-    for block in blocks:
-        bits = np.unpackbits(hashes[block], axis=1)
-        for band in range(count):
-            for bit in dealt[band::count]:
-                result[band, block] = result[band, block] << 1 | bits[:, bit]
-    return result
-
-
-def _candidates(ordered: np.ndarray, *, crossing: bool) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield pairs of places with equal keys but for the last bit, blockwise, within the allowed number of comparisons."""
-    if len(ordered) == 0:
-        return
-    group = ordered >> np.uint64(1)
-    starts = np.flatnonzero(np.concatenate([[True], group[1:] != group[:-1]]))
-    lengths = np.diff(np.append(starts, len(ordered)))
-    places = np.arange(len(ordered))
-    # Each place is paired with those from `begin` on to the end of its run: all after it, or all of the other side.
-    end = np.repeat(starts + lengths, lengths)
-    if crossing:
-        turned = (ordered & np.uint64(1)).astype(np.int64)
-        begin = np.where(turned == 1, end, end - np.repeat(np.add.reduceat(turned, starts), lengths))
-    else:
-        begin = places + 1
-    partners = end - begin
-    places, begin, partners = places[partners > 0], begin[partners > 0], partners[partners > 0]
-    allowed = _COMPARISONS_PER_HASH * len(ordered) + _COMPARISONS_ALWAYS
-    window = next((w for w in _WINDOWS if int(np.minimum(partners, w).sum()) <= allowed), _WINDOWS[-1])
-    partners = np.minimum(partners, window)
+def _blocks(begin: np.ndarray, end: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield each place with all those from its `begin` to its `end`, a block at a time."""
+    places = np.flatnonzero(end > begin)
+    begin, partners = begin[places], (end - begin)[places]
     total = np.cumsum(partners)
     done = 0
     while done < len(places):

@@ -56,6 +56,18 @@ class Copies:
     named: frozenset[str]
 
 
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """What is to be said of the split and the patients that a source ships: the contract's SHIPPED without the disease."""
+
+    test_images: int
+    leaking: int
+    identical: int
+    patients: int
+    refused: bool
+    unmatched: bool
+
+
 def gather(
     rows: pd.DataFrame, facts: pd.DataFrame, folders: Iterable[ClassFolder], copies: Copies
 ) -> pd.DataFrame:

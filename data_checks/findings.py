@@ -6,7 +6,7 @@ stands beside its score, `note` is healed or harmless and is said for completene
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -47,10 +47,19 @@ CODES = {
     "patient_unmatched": "The catalog's pattern of patients matches no path: patients may cross splits.",
     "shortcut": "Something without anatomy predicts the label: a score may rest on it.",
     "data_changed": "Images came or went since the last run that trained on them.",
+    "coarse_shortcut": "An 8 x 8 px thumbnail, which shows hardly any anatomy, predicts the label well.",
     "labels_changed": "Images changed their label since the last run that trained on them.",
     "distribution_moved": "The images look different from those of the last run that trained on them.",
     "contract_broken": "A table does not keep the data contract.",
 }
+
+
+#: What makes another finding of the same disease say nothing new.
+_IMPLIED = {
+    "class_empty": ("one_class_only", "imbalanced", "split_class_empty", "split_class_small"),
+    "one_class_only": ("imbalanced", "split_class_empty", "split_class_small"),
+}
+_ORDER = {"fail": 0, "warn": 1, "note": 2}
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +117,11 @@ class Finding:
 def failures(findings: Iterable[Finding], disease: str) -> list[Finding]:
     """Return what stops a disease."""
     return [f for f in findings if f.disease == disease and f.severity == "fail"]
+
+
+def tidy(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Return findings gravest first, without those that another one implies."""
+    codes = {finding.code for finding in findings}
+    implied = {code for cause, effects in _IMPLIED.items() if cause in codes for code in effects}
+    kept = [finding for finding in findings if finding.code not in implied]
+    return tuple(sorted(kept, key=lambda finding: _ORDER[finding.severity]))

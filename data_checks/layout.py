@@ -1,82 +1,64 @@
-"""Are the folders there that the catalog names? The first check, before any file is opened.
+"""Are the folders there that the catalog names, each once, and nothing beside them? Before any file is opened.
 
-In: the data root and the class folders wanted. Out: findings, each with the nearest name that is there.
+In: the data root and the sources of each disease. Out: findings, each with what was looked for, what is there and,
+where only one thing can be meant, the line that mends the catalog. A sound tree costs a few listings.
 """
 
 from __future__ import annotations
 
-import difflib
-import json
-import os
-from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 from data_checks.findings import Finding
-from data_checks.sources import ClassFolder
+from data_checks.leftovers import left_over, named_folders
+from data_checks.mends import Fault, mended_findings
+from data_checks.missing import Subject, missing_folders
+from data_checks.overlaps import counted_twice
+from data_checks.resolver import Lookup, find_path
+from data_checks.sources import ClassFolder, SourceFolder, plain
 
 
-def check_layout(root: Path, wanted: Iterable[ClassFolder]) -> list[Finding]:
-    """Return a finding for every source folder and class folder that is not there.
+def check_layout(root: Path, sources: Mapping[str, Sequence[SourceFolder]]) -> list[Finding]:
+    """Return what is wrong with the folders of each disease, in the order of the catalog.
 
-    A missing source is said once, not once per class.
+    Args:
+        root: the data root.
+        sources: the sources of each disease, by its key.
     """
-    findings: dict[tuple[str, str], Finding] = {}
-    for folder in wanted:
-        code, missing = "class_folder_missing", folder.path
-        if not os.path.isdir(root / folder.source):
-            code, missing = "source_missing", folder.source
-        elif os.path.isdir(root / folder.path):
-            continue
-        findings.setdefault((folder.disease, missing), _missing(root, folder, code, missing))
-    return list(findings.values())
+    look = Lookup(root)
+    there = {key: _class_folders_there(look, key, its) for key, its in sources.items()}
+    named = named_folders(look, sources)
+    findings: list[Finding] = []
+    for disease, its in sources.items():
+        taken = {path for paths in there[disease] for path in paths}
+        elsewhere = {
+            path
+            for key, others in there.items()
+            if key != disease
+            for source, paths in zip(sources[key], others, strict=True)
+            if len(paths) == len(list(source.class_folders(key)))
+            for path in paths
+        }
+        meant = [find_path(look, ".", plain(source.folder)) for source in its]
+        faults: list[Fault] = []
+        for n, source in enumerate(its):
+            name = "the source" if len(its) == 1 else f"source {n + 1} of {len(its)}"
+            # A folder whose name is all but that of another source is meant by that one.
+            others = {path for m, path in enumerate(meant) if path and m != n and not there[disease][m]}
+            folder = plain(source.folder)
+            subject = Subject(look, disease, n, source, folder, name, taken | others - {folder}, elsewhere)
+            found = missing_folders(subject)
+            taken |= {c.path for fault in found for c in _proposed_folders(fault, disease)}
+            faults += found or left_over(look, disease, its, n, named=named)
+        faults += counted_twice(root, disease, its)
+        findings += mended_findings(its, faults)
+    return findings
 
 
-def _missing(root: Path, folder: ClassFolder, code: str, missing: str) -> Finding:
-    disease = folder.disease
-    parent, name = _first_missing(root, missing)
-    beside = folders_in(root / parent)
-    near = _nearest(name, beside)
-    there = f"there are {', '.join(repr(b) for b in beside[:8])}{' ...' if len(beside) > 8 else ''}"
-    looked = f"'{missing}' was looked for below the data root; '{parent}' has no folder '{name}'"
-    kind = "source folder" if code == "source_missing" else "class folder"
-    if near is None:
-        fix = f"put the images there, or name the right {kind} of [diseases.{disease}] in your diseases.toml"
-        return Finding(disease, code, "fail", f"{looked}; {there if beside else 'it is empty'}.", fix)
-    mended = parent / near / PurePosixPath(missing).relative_to(parent / name)
-    if code == "source_missing":
-        key, said = "folder as", mended
-    elif folder.shipped_split is None:
-        key, said = "class name as", mended.relative_to(folder.source)
-    else:  # it may be the split's folder, or the class in it
-        key, said = "split and class so that they lead to", mended
-    said = json.dumps(str(said), ensure_ascii=False)
-    fix = f"in [[diseases.{disease}.sources]] of your diseases.toml, write the {key} {said}"
-    return Finding(disease, code, "fail", f"{looked}; did you mean '{near}'? ({there})", fix)
+def _class_folders_there(look: Lookup, disease: str, sources: Sequence[SourceFolder]) -> list[list[str]]:
+    return [[c.path for c in source.class_folders(disease) if look.is_there(c.path)] for source in sources]
 
 
-def folders_in(place: Path) -> list[str]:
-    """Return the names of the folders there, sorted; none where it may not be listed."""
-    try:
-        return sorted(item.name for item in os.scandir(place) if item.is_dir())
-    except OSError:
-        return []
-
-
-def _first_missing(root: Path, missing: str) -> tuple[PurePosixPath, str]:
-    """Return the deepest part of the path that is there, and the name that is not in it."""
-    reached = PurePosixPath(".")
-    for part in PurePosixPath(missing).parts:
-        if not os.path.isdir(root / reached / part):
-            return reached, part
-        reached /= part
-    return reached, ""
-
-
-def _nearest(name: str, beside: list[str]) -> str | None:
-    folded = {_fold(b): b for b in beside}
-    near = difflib.get_close_matches(_fold(name), folded, n=1, cutoff=0.6)
-    return folded[near[0]] if near else None
-
-
-def _fold(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
+def _proposed_folders(fault: Fault, disease: str) -> Iterator[ClassFolder]:
+    for source in (fault.change.instead or ()) if fault.change else ():
+        yield from source.class_folders(disease)

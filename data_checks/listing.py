@@ -1,27 +1,37 @@
 """Which files lie below the class folders, and their bytes: the only code that walks the user's folders.
 
-Anything may be there: loops, dead links, pipes, files that vanish. Each becomes an entry with a reason code,
-never an exception.
+Anything may be there: loops, dead links, pipes, files that vanish, notes of an operating system. Each becomes an entry
+with a reason code, never an exception.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_checks.reasons import UNREACHABLE
+from data_checks.reasons import UNREACHABLE, UNREADABLE
 
 #: A file is read whole into memory.
 MAX_BYTES = 512 * 2**20
 
+# What macOS, Windows, KDE, git and browsers leave beside files. The names are compared without case: copies of a disk change it.
+_SIDECAR_NAMES = frozenset(
+    {".ds_store", "thumbs.db", "desktop.ini", ".directory", ".gitkeep", ".gitignore", ".gitattributes"}
+)
+# AppleDouble: `._x` beside `x`. Windows' mark of a download, kept as a file by other systems: `x:Zone.Identifier`.
+_SIDECAR = re.compile(r"\._.*|.*:zone\.identifier", re.DOTALL)
+# macOS packs every file's AppleDouble into a folder of this name in a .zip.
+_SIDECAR_FOLDER = "__MACOSX"
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file: path relative to the root, bytes, time of change (ns), or the reason why it cannot be read."""
+    """A file: path relative to the root, bytes, time of change (ns), or the reason why it is not read."""
 
     path: str
     bytes: int
@@ -30,11 +40,18 @@ class Entry:
 
 
 class UnreachableFile(Exception):
-    """A file cannot be read; carries a code of UNREACHABLE."""
+    """A file is not read; carries a code of UNREACHABLE, or `sidecar`."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
-        super().__init__(f"{reason}: {UNREACHABLE[reason]}")
+        super().__init__(f"{reason}: {UNREACHABLE.get(reason) or UNREADABLE[reason]}")
+
+
+def is_sidecar(path: str) -> bool:
+    """Tell whether a file is an operating system's or browser's own note, by its path with / between folders."""
+    *folders, name = path.split("/")
+    name = name.lower()
+    return name in _SIDECAR_NAMES or _SIDECAR.fullmatch(name) is not None or _SIDECAR_FOLDER in folders
 
 
 def list_files(root: Path, folders: Iterable[str]) -> Iterator[Entry]:
@@ -54,7 +71,7 @@ def list_files(root: Path, folders: Iterable[str]) -> Iterator[Entry]:
         while waiting:
             folder = waiting.pop()
             try:
-                listing = sorted(os.scandir(root / folder), key=lambda item: item.name)
+                names, links = _names(root / folder)
                 place = (root / folder).stat()
             except FileNotFoundError:
                 if folder != start:
@@ -66,9 +83,9 @@ def list_files(root: Path, folders: Iterable[str]) -> Iterator[Entry]:
             if (place.st_dev, place.st_ino) in visited:
                 continue
             visited.add((place.st_dev, place.st_ino))
-            for item in listing:
-                path = f"{folder}/{item.name}"
-                entry = _entry(item, path, inside)
+            for name in names:
+                path = f"{folder}/{name}"
+                entry = _entry(root, path, inside if name in links else None)
                 if entry is None:
                     waiting.append(path)
                 elif path not in seen:
@@ -93,11 +110,27 @@ def read_bytes(root: Path, entry: Entry) -> bytes:
     return data
 
 
-def _entry(item: os.DirEntry[str], path: str, inside: Path) -> Entry | None:
-    """Return the entry of a file, or None for a folder that is to be listed."""
+def _names(folder: Path) -> tuple[list[str], set[str]]:
+    """Return what lies in a folder, in order, and which of it are links.
+
+    Names alone: what os.scandir yields takes 900 bytes a file once it is asked for its size, which is 1 GB for a million.
+    """
+    names, links = [], set()
+    with os.scandir(folder) as items:
+        for item in items:
+            names.append(item.name)
+            if item.is_symlink():
+                links.add(item.name)
+    names.sort()
+    return names, links
+
+
+def _entry(root: Path, path: str, inside: Path | None) -> Entry | None:
+    """Return the entry of a file, or None for a folder that is to be listed; a link may not lead out of `inside`."""
+    place = os.path.join(root, path)
     try:
-        state = item.stat()
-        if item.is_symlink() and not Path(item.path).resolve(strict=True).is_relative_to(inside):
+        state = os.stat(place)
+        if inside is not None and not Path(place).resolve(strict=True).is_relative_to(inside):
             return Entry(_text(path), -1, -1, "outside_root")
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
         return Entry(_text(path), -1, -1, _reason(error))
@@ -108,6 +141,8 @@ def _entry(item: os.DirEntry[str], path: str, inside: Path) -> Entry | None:
         reason = "not_a_file"
     elif _text(path) != path:
         reason = "name_not_utf8"
+    elif is_sidecar(path):
+        reason = "sidecar"
     elif state.st_size > MAX_BYTES:
         reason = "file_too_large"
     return Entry(_text(path), state.st_size, state.st_mtime_ns, reason)

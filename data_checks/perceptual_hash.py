@@ -41,6 +41,10 @@ def _parity_mask(odd_rows: bool, odd_columns: bool) -> np.ndarray:
 
 _UPSIDE_DOWN = _parity_mask(True, False)
 _LEFT_RIGHT = _parity_mask(False, True)
+#: (4, 32) uint8: what as is, left-right, upside-down and half turn invert. With `transposed` before, all eight turns.
+FLIPS = np.stack([np.zeros_like(_LEFT_RIGHT), _LEFT_RIGHT, _UPSIDE_DOWN, _LEFT_RIGHT ^ _UPSIDE_DOWN])
+# Unpacked, a hash takes 256 bytes: 16 MiB at once.
+_BLOCK = 1 << 16
 
 
 def perceptual_hash(gray: np.ndarray) -> bytes:
@@ -98,14 +102,19 @@ def variants(hashes: np.ndarray) -> np.ndarray:
         raise ValueError(
             f"variants expects hashes of (n, {HASH_BYTES}) uint8. Received: {hashes.dtype} {hashes.shape}."
         )
-    bits = np.unpackbits(hashes, axis=1).reshape(-1, KEPT_SIDE, KEPT_SIDE)
-    transposed = np.packbits(bits.transpose(0, 2, 1).reshape(-1, KEPT_SIDE * KEPT_SIDE), axis=1)
     result = np.empty((8, *hashes.shape), dtype=np.uint8)
-    flips = (np.zeros_like(_LEFT_RIGHT), _LEFT_RIGHT, _UPSIDE_DOWN, _LEFT_RIGHT ^ _UPSIDE_DOWN)
-    for index, flip in enumerate(flips):
-        result[index] = hashes ^ flip
+    result[:4] = hashes ^ FLIPS[:, None]
     # Turning counter-clockwise is transposing, then turning upside down.
-    for index, flip in enumerate((flips[0], flips[2], flips[1], flips[3])):
-        result[4 + index] = transposed ^ flip
+    result[4:] = transposed(hashes) ^ FLIPS[[0, 2, 1, 3], None]
     result[:, ~hashes.any(axis=1)] = 0
+    return result
+
+
+def transposed(hashes: np.ndarray) -> np.ndarray:
+    """Return the hashes of the images mirrored along their diagonal: (n, 32) uint8 to (n, 32) uint8."""
+    result = np.empty_like(hashes)
+    for start in range(0, len(hashes), _BLOCK):
+        block = hashes[start : start + _BLOCK]
+        bits = np.unpackbits(block, axis=1).reshape(-1, KEPT_SIDE, KEPT_SIDE).transpose(0, 2, 1)
+        result[start : start + _BLOCK] = np.packbits(bits.reshape(-1, KEPT_SIDE * KEPT_SIDE), axis=1)
     return result

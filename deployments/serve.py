@@ -12,14 +12,13 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tasks.core.catalog import Catalog, load_catalog, require_frozen
-from tasks.core.errors import CatalogError
+from tasks.core.catalog import Catalog, is_trainable, load_catalog
 from tasks.core.settings import read_settings, silence
 
 
 def profiles_to_deploy(catalog: Catalog) -> list[str]:
     """Return the profiles of the catalog that this version can train."""
-    return [key for key, figures in catalog.profiles.items() if _is_trainable(key, figures)]
+    return [key for key, figures in catalog.profiles.items() if is_trainable(figures)]
 
 
 def main() -> None:
@@ -41,14 +40,6 @@ def main() -> None:
         for profile in profiles_to_deploy(catalog)
     ]
     serve(*deployments)
-
-
-def _is_trainable(key: str, figures: Any) -> bool:
-    try:
-        require_frozen(key, figures)
-    except CatalogError:
-        return False
-    return True
 
 
 if __name__ == "__main__":

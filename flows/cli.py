@@ -11,6 +11,8 @@ import os
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from tasks.core.errors import EXIT_CODES, CatalogError, RadtrainError, StorageError
@@ -55,6 +57,35 @@ def _parser() -> argparse.ArgumentParser:
     )
     _add_run_options(train)
     train.set_defaults(run=_train)
+
+    check = commands.add_parser(
+        "check", help="look at the data of every disease before anything is trained, and say what mends it"
+    )
+    check.add_argument("--disease", action="append", metavar="KEY", help="only this one; may be said again")
+    check.add_argument("--data", metavar="DIR", help="the data root (RADTRAIN_DATA)")
+    check.add_argument(
+        "--catalog", metavar="DIR", help="folder with your own catalog files (RADTRAIN_CATALOG)"
+    )
+    check.add_argument("--home", metavar="DIR", help="folder for facts and manifests (RADTRAIN_HOME)")
+    check.add_argument("--html", metavar="FILE", help="write a page with thumbnails; it needs no network")
+    check.add_argument(
+        "--fix",
+        action="store_true",
+        help="show and write the lines that mend your catalog (--catalog, new or not), then check again",
+    )
+    check.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    check.set_defaults(run=_check)
+
+    doctor = commands.add_parser(
+        "doctor", help="look at this machine: packages, weights, disk, servers, threads, each with its remedy"
+    )
+    doctor.add_argument("--data", metavar="DIR", help="the data root (RADTRAIN_DATA)")
+    doctor.add_argument(
+        "--catalog", metavar="DIR", help="folder with your own catalog files (RADTRAIN_CATALOG)"
+    )
+    doctor.add_argument("--home", metavar="DIR", help="the home folder (RADTRAIN_HOME)")
+    doctor.add_argument("--json", action="store_true", help="print JSON")
+    doctor.set_defaults(run=_doctor)
 
     demo = commands.add_parser(
         "demo", help="draw phantoms of five diseases and train on them: no data, no network"
@@ -107,6 +138,59 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
 def _train(said: argparse.Namespace) -> int:
     settings = read_settings(os.environ, data=said.data, home=said.home, catalog=said.catalog)
     return _run_flow(said, settings, said.profile, said.disease)
+
+
+def _check(said: argparse.Namespace) -> int:
+    from tasks.core.errors import ChecksFailed
+
+    settings = read_settings(os.environ, data=said.data, home=said.home, catalog=said.catalog)
+    is_new = said.fix and settings.catalog is not None and not settings.catalog.exists()
+    look = _plan_check(replace(settings, catalog=None) if is_new else settings, said.disease)
+    _prepare(settings)
+
+    from flows.terminal import following, show_check, show_difference
+    from flows.validate_data import as_function, check_images
+
+    with following(len(look.diseases)):
+        report = check_images(look, step=as_function).report
+    mends = [finding.mend for verdict in report.verdicts for finding in verdict.findings if finding.mend]
+    if said.fix and mends:
+        from tasks.mend_catalog import plan_mend, write_mend
+
+        planned = plan_mend(settings.catalog, mends)
+        show_difference(planned)
+        write_mend(planned)
+        look = _plan_check(settings, said.disease)
+        with following(len(look.diseases)):
+            report = check_images(look, step=as_function).report
+    page = None
+    if said.html:
+        from tasks.publish_check import draw_page
+
+        page = draw_page(look, report, Path(said.html).expanduser().absolute())
+    if said.json:
+        print(json.dumps(report.to_json()))
+    else:
+        show_check(report, page)
+    return ChecksFailed.exit_code if report.failed() else 0
+
+
+def _plan_check(settings: Settings, diseases: list[str] | None) -> Any:
+    from tasks.core.catalog import load_catalog
+    from tasks.plan_check import plan_check
+
+    return plan_check(load_catalog(settings.catalog), diseases, settings)
+
+
+def _doctor(said: argparse.Namespace) -> int:
+    from flows.doctor import show_doctor
+    from tasks.core.diagnosis import exit_code
+    from tasks.diagnose_setup import diagnose
+
+    settings = read_settings(os.environ, data=said.data, home=said.home, catalog=said.catalog)
+    lines = diagnose(settings, os.environ)
+    show_doctor(lines, as_json=said.json)
+    return exit_code(lines)
 
 
 def _demo(said: argparse.Namespace) -> int:

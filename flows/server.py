@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import http.client
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from tasks.core.addresses import without_secret
 from tasks.core.errors import ServerError
 from tasks.store import writing
 
@@ -81,13 +83,14 @@ def _wait(url: str, *, patience_s: float, process: subprocess.Popen | None, log:
         try:
             with urllib.request.urlopen(f"{url}/health", timeout=2):  # noqa: S310 - http, checked below
                 return
-        except (OSError, ValueError) as error:
-            said = str(error)
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            # Some of them repeat the address, password included.
+            said = type(error).__name__ if "@" in url else str(error)
         died = process is not None and process.poll() is not None
         if died or time.monotonic() > ends:
             raise ServerError(
                 "The Prefect server does not answer.",
-                where=url,
+                where=without_secret(url),
                 expected="an answer at /health",
                 received=f"exit code {process.returncode}; see {log}" if died and process else said,
                 fix="start it (prefect server start) and set PREFECT_API_URL to it, or unset PREFECT_API_URL: "

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -15,13 +16,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 from rich.text import Text
 
+from data_checks.contract import SPLITS
+from data_checks.findings import Finding
+from data_checks.report import CheckReport, Verdict
+from data_checks.visible import visible
 from tasks.core.card import interval
 from tasks.core.estimate import Stage, seconds_left
 from tasks.core.report import Outcome, Report
+from tasks.mend_catalog import Mended
 from tasks.progress import listening
 
 #: A cell is never cut: a table wider than the terminal is folded by it instead.
 TABLE_WIDTH = 116
+#: Files that are named for one finding; the page and --json name more.
+_NAMED = 3
 _SCORES = ("auroc", "sensitivity", "specificity")
 COLUMNS = (
     TextColumn("{task.description:>15}"),
@@ -67,6 +75,81 @@ def following(diseases: int) -> Iterator[None]:
     progress = Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
     with progress, listening(_Follower(progress, console, diseases)):
         yield
+
+
+_STATES = {
+    "pass": ("pass", "green"),
+    "warn": ("warn", "yellow"),
+    "fail": ("FAIL", "bold red"),
+    "skipped": ("skipped", "dim"),
+}
+_SEVERITIES = {"fail": "red", "warn": "yellow", "note": "dim"}
+
+
+def show_check(report: CheckReport, page: Path | None) -> None:
+    """Print the table of verdicts, then every fault with what mends it; notes are told in one line each."""
+    console = Console()
+    console.width = max(console.width, TABLE_WIDTH)
+    table = Table(
+        title="Data checks. Not for diagnosis.", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
+    )
+    for name in ("disease", "verdict"):
+        table.add_column(name, no_wrap=True)
+    for name in ("files", "images", "train -/+", "validation -/+", "test -/+", "without anatomy"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for verdict in report.verdicts:
+        table.add_row(*_check_row(verdict))
+    console.print(table)
+    for verdict in report.verdicts:
+        for finding in verdict.findings:
+            _say_finding(console, finding)
+    known = ", nothing had changed" if report.reused else ""
+    _say(
+        console,
+        f"{report.message()} {report.files} files, {report.read} of them read now{known}; {report.seconds:.1f} s.",
+        "bold",
+    )
+    if page is not None:
+        _say(console, f"page {page}")
+
+
+def show_difference(mended: Mended) -> None:
+    """Print how the catalog is about to change, on stderr."""
+    console = Console(stderr=True)
+    _say(console, f"{mended.path}:", "bold")
+    styles = {"+": "green", "-": "red"}
+    for line in mended.difference.splitlines():
+        _say(console, line, styles.get(line[:1], "dim"))
+
+
+def _check_row(verdict: Verdict) -> list[Text]:
+    word, style = _STATES[verdict.state]
+    counts = [
+        f"{verdict.negatives[split]}/{verdict.positives[split]}" if split in verdict.negatives else "-"
+        for split in SPLITS
+    ]
+    audit = max(verdict.audit, key=lambda audited: audited.low or 0.0, default=None)
+    said = "-" if audit is None else f"{audit.probe} {audit.auroc:.2f}"
+    cells = [str(verdict.files or "-"), str(verdict.images or "-"), *counts, said]
+    return [Text(verdict.disease), Text(word, style=style), *map(Text, cells)]
+
+
+def _say_finding(console: Console, finding: Finding) -> None:
+    style = _SEVERITIES[finding.severity]
+    _say(console, f"{finding.disease}: {finding.severity}: {finding.code}: {finding.text}", style)
+    if finding.severity == "note":
+        if finding.detail:
+            _say(console, f"  there {visible(finding.detail)}")
+        return
+    named = [visible(place) for place in finding.places[:_NAMED]]
+    more = f" and {finding.count - len(named)} more" if finding.count > len(named) else ""
+    for label, said in (
+        ("there", visible(finding.detail)),
+        ("files", ", ".join(named) + more if named else ""),
+        ("mend", finding.fix),
+    ):
+        if said:
+            _say(console, f"  {label:<6}{said}", style if label == "mend" else "")
 
 
 def show_report(report: Report) -> None:

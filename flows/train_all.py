@@ -1,6 +1,6 @@
 """The flow `train-all`: image folders in, one evaluated and tracked classifier per disease out.
 
-    folders -> check -> scan -> manifest -> features -> (train -> evaluate -> record) per disease
+    folders -> check -> scan -> manifest -> judge -> features -> (train -> evaluate -> record -> accept) per disease
 
 Diseases run beside each other. One that fails is named with its reason and stops no other, and the flow does
 not end green.
@@ -19,16 +19,18 @@ from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from data_checks.findings import failures
-from tasks.build_manifest import DiseaseManifest, build_manifest
-from tasks.check_data import check_data
-from tasks.core.catalog import class_folders
+from data_checks.report import Verdict
+from flows.validate_data import check_images
+from tasks.build_manifest import DiseaseManifest
+from tasks.core.addresses import without_secret
 from tasks.core.report import DiseasesFailed, Outcome, Report
 from tasks.core.settings import read_settings, silence
 from tasks.evaluate_classifier import Evaluated, evaluate_classifier
 from tasks.extract_features import extract_features
+from tasks.judge_data import accept_data
 from tasks.plan_run import Request, Work, plan_run
 from tasks.progress import report
+from tasks.publish_check import publish_check
 from tasks.record_run import (
     Recorded,
     Recording,
@@ -38,9 +40,7 @@ from tasks.record_run import (
     record_disease,
     record_failure,
 )
-from tasks.scan_images import scan_images
 from tasks.store import disease_folder, facts_path, image_paths, prepare_home, write_json
-from tasks.tracking import without_secret
 from tasks.train_classifier import train_classifier
 from tasks.worker import Trained, Worker, start_worker
 
@@ -88,7 +88,9 @@ def train_all(
     request = Request(profile, tuple(diseases or ()), seed, tuple((overrides or {}).items()))
     with start_worker(prepare_home(settings.home) / "logs" / "worker.log") as worker:
         work = plan_run(request, settings, worker)
-        opening = open_run.submit(settings.tracking_uri, settings.artifact_root, profile)
+        opening = open_run.submit(
+            settings.tracking_uri, settings.artifact_root, f"train-all/{profile}", profile
+        )
         try:
             outcomes, costs = _train_diseases(work, worker, opening)
             seconds = time.perf_counter() - began
@@ -111,16 +113,12 @@ def _train_diseases(
     work: Work, worker: Worker, opening: PrefectFuture[Recording]
 ) -> tuple[tuple[Outcome, ...], dict[str, float]]:
     """Take every disease as far as its data let it go; return what became of each, and what all of them cost."""
-    home = work.settings.home
-    found = check_data(work.root, work.diseases)
-    present = {key: disease for key, disease in work.diseases.items() if not failures(found, key)}
-    scan = scan_images(
-        work.root, class_folders(present), facts_path(home, work.root), work.pixels, work.features
-    )
-    manifests = build_manifest(scan.facts, present, work.split, home)
-    ready = {key: manifest for key, manifest in manifests.items() if not failures(manifest.findings, key)}
-    paths = {key: image_paths(manifest.path) for key, manifest in ready.items()}
+    look = work.look()
+    checked = check_images(look)
+    verdicts = {verdict.disease: verdict for verdict in checked.report.verdicts}
+    paths = {key: image_paths(manifest.path) for key, manifest in checked.manifests.items()}
     recording = opening.result()  # no feature is computed for a run that could not be recorded
+    publishing = publish_check.submit(look, checked.report, recording)  # seen before training starts
     extraction = extract_features(
         worker,
         work.root,
@@ -129,36 +127,46 @@ def _train_diseases(
         work.pixels,
         work.features,
     )
-    lines = {key: _submit(work, worker, manifest, recording) for key, manifest in ready.items()}
+    lines = {
+        key: _submit(work, worker, manifest, verdicts[key], recording)
+        for key, manifest in checked.manifests.items()
+    }
     outcomes: list[Outcome] = []
     for key in work.diseases:
         if key in lines:
             cached = extraction.cached_share(list(paths[key]))
-            outcome = _settle(work, ready[key], lines[key], cached)
+            outcome = _settle(work, verdicts[key], checked.manifests[key], lines[key], cached)
         else:
-            outcome = work.failed_checks(key, manifests[key].findings if key in manifests else found)
+            outcome = work.failed_checks(verdicts[key])
         outcomes.append(outcome if outcome.run_id else record_failure(recording, work, outcome))
         report("train", len(outcomes), len(work.diseases))
-    return tuple(outcomes), {**scan.costs(), **extraction.costs()}
+    publishing.result()
+    costs = {**(checked.scan.costs() if checked.scan else {}), **extraction.costs()}
+    return tuple(outcomes), {**costs, "checks/duration_s": checked.report.seconds}
 
 
-def _submit(work: Work, worker: Worker, manifest: DiseaseManifest, recording: Recording) -> _Line:
+def _submit(
+    work: Work, worker: Worker, manifest: DiseaseManifest, verdict: Verdict, recording: Recording
+) -> _Line:
     """Start the line of one disease: train, evaluate, record; each waits for the one before."""
     plan = work.plan(manifest)
     folder = disease_folder(work.settings.home, recording.run_id, manifest.disease)
     # Any: a future stands for the value that Prefect hands to the next task.
     trained: Any = train_classifier.submit(worker, plan, folder, manifest.path, work.backbone, work.features)
-    evaluated: Any = evaluate_classifier.submit(worker, plan, folder, manifest, work.features, trained)
-    return trained, evaluated, record_disease.submit(recording, plan, folder, trained, evaluated)
+    evaluated: Any = evaluate_classifier.submit(
+        worker, plan, folder, manifest, verdict, work.features, trained
+    )
+    return trained, evaluated, record_disease.submit(recording, plan, folder, verdict, trained, evaluated)
 
 
-def _settle(work: Work, manifest: DiseaseManifest, line: _Line, cached: float) -> Outcome:
+def _settle(work: Work, verdict: Verdict, manifest: DiseaseManifest, line: _Line, cached: float) -> Outcome:
     """Wait for the line of one disease and say what became of it."""
     for future in line:
         future.wait()
         if not future.state.is_completed():
             error = future.state.result(raise_on_failure=False)
-            return work.failed(manifest, error, cached)
+            return work.failed(verdict, manifest, error, cached)
     trained, evaluated, recorded = line[0].result(), line[1].result(), line[2].result()
     seconds = trained.duration_s + evaluated.duration_s + recorded.duration_s
-    return work.completed(manifest, evaluated.test, seconds, cached, recorded.run_id)
+    accept_data(work.settings.home, manifest, facts_path(work.settings.home, work.root))
+    return work.completed(verdict, manifest, evaluated.test, seconds, cached, recorded.run_id)

@@ -1,64 +1,84 @@
 """Stage: facts -> manifest. One row per image file and disease: label, patient, group, split or reason.
 
-In: the facts and the catalog's diseases. Out: a Parquet file named by its digest, findings per disease, and the
-ledger of splits that keeps every image where it was once put.
+In: the facts and the catalog's diseases. Out: a Parquet file named by its digest, the evidence beside it that the
+checks judge, and the ledger of splits that keeps every image where it was once put.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pyarrow as pa
 from prefect import task
 from prefect.cache_policies import NO_CACHE
+from pydantic import TypeAdapter
 
-from data_checks.contract import MANIFEST, SPLITS, schema
-from data_checks.findings import Finding
-from data_checks.fitness import check_fitness
+from data_checks.contract import EVIDENCE, FACTS, MANIFEST, SPLITS, schema
+from data_checks.evidence import Shipped, gather
 from data_checks.sources import ClassFolder
 from tasks.core.catalog import Disease, SplitRule
 from tasks.core.errors import StorageError
 from tasks.core.manifest import Rule, build
-from tasks.store import alone, ledger_path, manifest_path, read_table, write_table
+from tasks.plan_check import code_digest
+from tasks.store import (
+    alone,
+    evidence_path,
+    ledger_path,
+    manifest_path,
+    read_table,
+    recall,
+    remember,
+    write_table,
+)
+
+#: Of the facts, all that decides a manifest and its evidence; the time of a file's last change does not.
+_DECIDING = [column.name for column in FACTS if column.name != "mtime_ns"]
 
 
 @dataclass(frozen=True, slots=True)
 class DiseaseManifest:
-    """The manifest of one disease: where, its digest, its counts, and what was found.
+    """The manifest of one disease: where, its digest and its counts.
 
     Attributes:
         disease: key of the catalog.
         path: Parquet file with the contract's MANIFEST columns.
-        digest: 64 hexadecimal digits.
+        evidence: Parquet file with the contract's EVIDENCE columns.
+        key: digest of all that decides manifest and evidence, paths included.
+        digest: of what is trained and tested on, 64 hexadecimal digits.
         counts: used images per split.
         positives: used positive images per split.
         files: rows, used or not.
-        findings: what the checks say.
+        shipped: what is to be said of the split that the source ships.
     """
 
     disease: str
     path: Path
+    evidence: Path
+    key: str
     digest: str
     counts: dict[str, int]
     positives: dict[str, int]
     files: int
-    findings: tuple[Finding, ...]
+    shipped: Shipped
+
+
+_MANIFEST = TypeAdapter(DiseaseManifest)
 
 
 @task(name="build-manifest", cache_policy=NO_CACHE)
 def build_manifest(
     facts: Path, diseases: Mapping[str, Disease], split: SplitRule, home: Path
 ) -> dict[str, DiseaseManifest]:
-    """Build, check and write the manifest of every disease given.
+    """Build and write the manifest of every disease given; one whose files are as before is not built again.
 
     Raises:
         StorageError: the home folder cannot be written, or a ledger of splits is damaged.
     """
-    columns = ["path", "sha256", "phash", "unreadable"]
-    known = read_table(facts, columns).to_pandas().rename(columns={"sha256": "image"})
+    known = read_table(facts, _DECIDING).to_pandas()
     return {key: _build_one(key, disease, known, split, home) for key, disease in diseases.items()}
 
 
@@ -73,35 +93,60 @@ def _build_one(
     ledger = ledger_path(home, key, rule.digest())
     with alone(ledger.with_suffix(".lock")):
         before = _read_ledger(ledger)
-        manifest = build(key, files, rule, before=before)
+        said = recall(home, "manifest", _deciding(key, files, rule, before))
+        if said is not None:
+            earlier = _MANIFEST.validate_json(said)
+            if earlier.path.exists() and earlier.evidence.exists():
+                return earlier
+        manifest = build(key, files.rename(columns={"sha256": "image"}), rule, before=before)
         used = manifest.rows[manifest.rows["reason"].isna()]
-        _extend_ledger(ledger, before, dict(zip(used["image"], used["split"], strict=True)))
+        after = {**before, **dict(zip(used["image"], used["split"], strict=True))}
+        _extend_ledger(ledger, before, after)
+    # The images that are new stand in the ledger now; built again, they give the same manifest.
+    decided = _deciding(key, files, rule, after)
     path = manifest_path(home, key, manifest.digest)
     write_table(path, pa.Table.from_pandas(manifest.rows, schema(MANIFEST), preserve_index=False))
-    findings = check_fitness(
-        key,
-        manifest.rows,
-        folders,
-        leaking_test_images=manifest.leaking_test_images,
-        shipped_test_images=int((files["shipped_split"] == "test").sum()),
-        patient_pattern=rule.patient,
-        shipped_split_refused=rule.use_shipped_split and not manifest.shipped_used,
-    )
-    return DiseaseManifest(
+    measured = known.drop_duplicates("path").set_index("path")
+    evidence = gather(manifest.rows, measured, folders, manifest.copies)
+    beside = evidence_path(home, key, decided)
+    write_table(beside, pa.Table.from_pandas(evidence, schema(EVIDENCE), preserve_index=False))
+    built = DiseaseManifest(
         disease=key,
         path=path,
+        evidence=beside,
+        key=decided,
         digest=manifest.digest,
         counts={name: int((used["split"] == name).sum()) for name in SPLITS},
         positives={name: int(used.loc[used["split"] == name, "label"].sum()) for name in SPLITS},
         files=len(manifest.rows),
-        findings=tuple(findings),
+        shipped=manifest.shipped,
     )
+    remember(home, "manifest", decided, _MANIFEST.dump_json(built))
+    return built
+
+
+def _deciding(key: str, files: pd.DataFrame, rule: Rule, ledger: Mapping[str, str]) -> str:
+    """Return a digest of all that decides a manifest and its evidence, the code included."""
+    said = hashlib.sha256(f"{code_digest()}|{key}|{rule.digest()}|{asdict(rule)}|".encode())
+    ordered = files.sort_values(["path", "label"], kind="stable")
+    table = pa.Table.from_pandas(ordered, preserve_index=False).replace_schema_metadata(None)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as stream:
+        stream.write_table(table)
+    said.update(sink.getvalue())
+    splits = sorted(f"{image}={ledger[image]}" for image in set(files["sha256"].dropna()) if image in ledger)
+    said.update("\n".join(splits).encode())
+    return said.hexdigest()
 
 
 def _files_of(folder: ClassFolder, known: pd.DataFrame) -> pd.DataFrame:
     # A folder that cannot be read has a row of its own.
     inside = known[(known["path"] == folder.path) | known["path"].str.startswith(f"{folder.path}/")]
-    return inside.assign(label=folder.label, shipped_split=folder.shipped_split)
+    return inside.assign(
+        label=folder.label,
+        shipped_split=folder.shipped_split,
+        class_key=f"{folder.source}|{folder.label}|{PurePosixPath(folder.path).name}",
+    )
 
 
 def _read_ledger(path: Path) -> dict[str, str]:
@@ -126,8 +171,7 @@ def _read_ledger(path: Path) -> dict[str, str]:
         ) from error
 
 
-def _extend_ledger(path: Path, before: Mapping[str, str], now: Mapping[str, str]) -> None:
+def _extend_ledger(path: Path, before: Mapping[str, str], after: Mapping[str, str]) -> None:
     """Note the splits of images that are new; those that are gone stay noted, for they may come back."""
-    said = {**before, **now}
-    if said != before:
-        write_table(path, pa.table({"image": list(said), "split": list(said.values())}))
+    if after != before:
+        write_table(path, pa.table({"image": list(after), "split": list(after.values())}))

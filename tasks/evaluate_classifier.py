@@ -16,6 +16,7 @@ import pyarrow as pa
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
+from data_checks.report import Verdict
 from tasks.build_manifest import DiseaseManifest
 from tasks.core.card import write_card
 from tasks.core.figures import evaluation_figure
@@ -42,6 +43,7 @@ def evaluate_classifier(
     plan: Plan,
     folder: Path,
     manifest: DiseaseManifest,
+    verdict: Verdict,
     features: SpaceKey,
     trained: Trained,
 ) -> Evaluated:
@@ -70,10 +72,11 @@ def evaluate_classifier(
         "manifest_digest": plan.manifest_digest,
         "operating_point": dataclasses.asdict(point),
         "test": {name: estimate.to_json() for name, estimate in estimates.items()},
-        "findings": [dataclasses.asdict(finding) for finding in manifest.findings],
+        "findings": [finding.tracked() for finding in verdict.findings],
+        "without_anatomy": [audited.to_json() for audited in verdict.audit],
     }
     write_json(folder / "evaluation.json", content)
-    card = write_card(plan, estimates, point, manifest.findings)
+    card = write_card(plan, estimates, point, verdict)
     write_atomically(folder / "card.md", lambda file: file.write(card.encode()))
     table = pa.table({"image": rows.images, "group": rows.groups, "label": rows.labels, "score": scores})
     write_table(folder / "scores.parquet", table)

@@ -8,12 +8,12 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_checks.findings import Finding, failures
+from data_checks.report import Verdict
 from tasks.build_manifest import DiseaseManifest
 from tasks.cache import SpaceKey
 from tasks.core.backbone import network
@@ -25,6 +25,7 @@ from tasks.core.plan import Plan
 from tasks.core.report import Outcome, reason_of
 from tasks.core.settings import Settings
 from tasks.find_weights import find_weights
+from tasks.plan_check import Look, pixel_space, skipped
 from tasks.store import prepare_home
 from tasks.worker import BackboneKey, Worker, build_ahead
 
@@ -61,6 +62,7 @@ class Work:
         settings: where things are.
         root: the data root.
         diseases: of the catalog, those wanted.
+        skipped: title of every disease that the catalog has switched off, where all were asked for.
         split: how images are divided.
         figures: of the profile, overrides included.
         backbone: with the digest of its weights.
@@ -72,11 +74,18 @@ class Work:
     settings: Settings
     root: Path
     diseases: dict[str, Disease]
+    skipped: dict[str, str]
     split: SplitRule
     figures: Profile
     backbone: BackboneKey
     pixels: SpaceKey
     features: SpaceKey
+
+    def look(self) -> Look:
+        """Return what is checked before anything is trained."""
+        return Look(
+            self.settings, self.root, self.diseases, self.skipped, self.split, self.pixels, self.features
+        )
 
     def plan(self, manifest: DiseaseManifest) -> Plan:
         """Return the plan of one disease."""
@@ -99,6 +108,7 @@ class Work:
 
     def completed(
         self,
+        verdict: Verdict,
         manifest: DiseaseManifest,
         test: Mapping[str, Estimate],
         seconds: float,
@@ -114,11 +124,13 @@ class Work:
             test=test,
             seconds=seconds,
             features_cached=cached,
-            findings=manifest.findings,
+            findings=verdict.findings,
             run_id=run_id,
         )
 
-    def failed(self, manifest: DiseaseManifest, error: BaseException, cached: float) -> Outcome:
+    def failed(
+        self, verdict: Verdict, manifest: DiseaseManifest, error: BaseException, cached: float
+    ) -> Outcome:
         """Return the outcome of a disease whose training, evaluation or recording raised."""
         reason, code = reason_of(error)
         return Outcome(
@@ -131,20 +143,23 @@ class Work:
             manifest=manifest.digest,
             counts=manifest.counts,
             features_cached=cached,
-            findings=manifest.findings,
+            findings=verdict.findings,
         )
 
-    def failed_checks(self, disease: str, findings: Sequence[Finding]) -> Outcome:
+    def failed_checks(self, verdict: Verdict) -> Outcome:
         """Return the outcome of a disease whose data did not pass the checks."""
-        stops = failures(findings, disease)
+        stops = verdict.of("fail")
+        said = [
+            " ".join(filter(None, [f"{f.code}: {f.text}", f.detail, f"To mend it: {f.fix}."])) for f in stops
+        ]
         return Outcome(
-            disease=disease,
+            disease=verdict.disease,
             state="failed",
-            reason=" ".join(f"{f.code}: {f.text} To mend it: {f.fix}." for f in stops),
-            cause=", ".join(sorted({f.code for f in stops})),
-            repeat=self.request.repeat(disease, self.settings),
+            reason=" ".join(said),
+            cause=verdict.codes("fail"),
+            repeat=self.request.repeat(verdict.disease, self.settings),
             exit_code=ChecksFailed.exit_code,
-            findings=tuple(f for f in findings if f.disease == disease),
+            findings=verdict.findings,
         )
 
 
@@ -166,18 +181,17 @@ def plan_run(request: Request, settings: Settings, worker: Worker) -> Work:
     backbone = find_weights(figures, worker)
     worker.tell(build_ahead, backbone)
     cache = settings.home / "cache"
-    side = figures.image_side
-    pixels = SpaceKey(cache / "pixels", (("pixels", METHOD), ("side", side)), (side, side), "uint8")
     return Work(
         request=request,
         settings=settings,
         root=root,
         diseases={key: catalog.diseases[key] for key in keys},
+        skipped=skipped(catalog, request.diseases),
         split=catalog.split,
         # By name and digest: the place of the weights on this machine is not part of what is trained.
         figures=figures.model_copy(update={"weights": Path(figures.weights).name}),
         backbone=backbone,
-        pixels=pixels,
+        pixels=pixel_space(settings.home, figures),
         features=_features(cache, backbone),
     )
 

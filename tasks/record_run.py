@@ -18,6 +18,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
+from data_checks.report import Verdict
 from tasks.core.errors import TrackingError
 from tasks.core.metrics import Estimate
 from tasks.core.plan import Plan
@@ -33,7 +34,7 @@ _TAGS = {"radtrain.not_for_diagnosis": "true"}
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """The parent run of a `train-all`, and the way to it."""
+    """The run of a flow, and the way to it; that of a `train-all` is the parent of its diseases' runs."""
 
     tracker: Tracker
     run_id: str
@@ -48,20 +49,30 @@ class Recorded:
 
 
 @task(name="open-run", cache_policy=NO_CACHE)
-def open_run(uri: str, artifact_root: Path | None, profile: str) -> Recording:
-    """Connect to MLflow and start the parent run.
+def open_run(uri: str, artifact_root: Path | None, name: str, profile: str | None = None) -> Recording:
+    """Connect to MLflow and start the run of a flow; a `train-all` also says with which profile.
 
     Raises:
         TrackingError: MLflow cannot be reached or written.
     """
     tracker = open_tracker(uri, artifact_root)
-    tags = {**_TAGS, "radtrain.profile": profile}
-    return Recording(tracker, tracker.start_run(f"train-all/{profile}", tags=tags))
+    tags = {**_TAGS, "radtrain.profile": profile} if profile else _TAGS
+    return Recording(tracker, tracker.start_run(name, tags=tags))
+
+
+@task(name="end-run", cache_policy=NO_CACHE)
+def end_run(recording: Recording, *, completed: bool) -> None:
+    """End a run that has no diseases below it.
+
+    Raises:
+        TrackingError: MLflow cannot be reached or written.
+    """
+    recording.tracker.end_run(recording.run_id, completed=completed)
 
 
 @task(name="record-disease", task_run_name="record {plan.disease}", cache_policy=NO_CACHE)
 def record_disease(
-    recording: Recording, plan: Plan, folder: Path, trained: Trained, evaluated: Evaluated
+    recording: Recording, plan: Plan, folder: Path, verdict: Verdict, trained: Trained, evaluated: Evaluated
 ) -> Recorded:
     """Log one trained and evaluated disease below the parent run.
 
@@ -72,7 +83,7 @@ def record_disease(
     tracker = recording.tracker
     run_id = tracker.start_run(plan.disease, tags=_tags(plan), parent=recording.run_id)
     try:
-        _log_disease(tracker, run_id, plan, folder, trained, evaluated)
+        _log_disease(tracker, run_id, plan, folder, verdict, trained, evaluated)
     except BaseException:
         with contextlib.suppress(TrackingError):  # the fault that led here is the one to tell
             tracker.end_run(run_id, completed=False)
@@ -143,13 +154,19 @@ def abandon_run(opening: PrefectFuture[Recording]) -> None:
 
 
 def _log_disease(
-    tracker: Tracker, run_id: str, plan: Plan, folder: Path, trained: Trained, evaluated: Evaluated
+    tracker: Tracker,
+    run_id: str,
+    plan: Plan,
+    folder: Path,
+    verdict: Verdict,
+    trained: Trained,
+    evaluated: Evaluated,
 ) -> None:
     params = {**_flat(plan.to_json()), "parameters": trained.parameters}
     model_id = tracker.log_model(run_id, folder / "model", name=plan.disease, params=params)
     counts = {"train": plan.n_train, "validation": plan.n_validation, "test": plan.n_test}
     tracker.log_dataset(run_id, name=plan.disease, digest=plan.manifest_digest, profile=json.dumps(counts))
-    metrics = _training_metrics(plan, trained, evaluated)
+    metrics = {**_training_metrics(plan, trained, evaluated), **dict(_audit_metrics(verdict))}
     tracker.log(run_id, params=params, series=_series(folder), metrics=metrics)
     tracker.log(run_id, metrics=dict(_test_metrics(evaluated.test)), model_id=model_id)
     names = ("plan.json", "history.json", "evaluation.json", "evaluation.png", "card.md")
@@ -193,6 +210,16 @@ def _test_metrics(test: Mapping[str, Estimate]) -> Iterator[tuple[str, float]]:
         if estimate.low is not None and estimate.high is not None:
             yield f"test/{name}_low", estimate.low
             yield f"test/{name}_high", estimate.high
+
+
+def _audit_metrics(verdict: Verdict) -> Iterator[tuple[str, float]]:
+    """Yield what predicts the label without anatomy: it stands beside the score wherever runs are compared."""
+    for audited in verdict.audit:
+        yield f"without_anatomy/{audited.probe}", audited.auroc
+        if audited.low is not None and audited.high is not None:
+            yield f"without_anatomy/{audited.probe}_low", audited.low
+            yield f"without_anatomy/{audited.probe}_high", audited.high
+        yield f"without_anatomy/{audited.probe}_n", audited.n
 
 
 def _series(folder: Path) -> Iterator[tuple[str, float, int]]:

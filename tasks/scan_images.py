@@ -60,7 +60,7 @@ class Scan:
 
 @task(name="scan-images", cache_policy=NO_CACHE)
 def scan_images(
-    root: Path, folders: Sequence[str], facts: Path, pixels: SpaceKey, features: SpaceKey
+    root: Path, folders: Sequence[str], facts: Path, pixels: SpaceKey | None, features: SpaceKey | None
 ) -> Scan:
     """Measure every file below the folders and write the facts.
 
@@ -68,8 +68,8 @@ def scan_images(
         root: the data root.
         folders: class folders, relative to the root.
         facts: where the facts of this root are kept; what they know already is not read again.
-        pixels: cache space that takes the shrunk pixels.
-        features: images that are in it need no pixels.
+        pixels: cache space that takes the shrunk pixels; None keeps none.
+        features: images that are in it need no pixels; None where nothing is known of features.
 
     Raises:
         StorageError: the home folder cannot be written.
@@ -84,14 +84,16 @@ def scan_images(
             rows.append(known)
         else:
             changed.append(entry)
-    measured = _measured(root, changed, pixels.shape[0])
+    measured = _measured(root, changed, pixels.shape[0] if pixels else None)
+    kept = _keep_pixels(measured, pixels.open(), features) if pixels else (row for row, _ in measured)
     try:
-        for done, row in enumerate(_keep_pixels(measured, pixels.open(), features.open()), start=1):
+        for done, row in enumerate(kept, start=1):
             rows.append(row)
             if done % 64 == 0 or done == len(changed):
                 report("scan", done, len(changed))
     finally:  # what was measured before a scan was stopped is not measured again
-        _write(facts, rows, folders)
+        if changed or len(rows) != sum(_below(path, folders) for path in before):
+            _write(facts, rows, folders)
     read = sum(entry.unreachable is None for entry in changed)
     unreadable = sum(row["unreadable"] is not None for row in rows)
     return Scan(facts, len(rows), read, unreadable, time.perf_counter() - began)
@@ -124,7 +126,9 @@ def _is_current(known: Row, entry: Entry) -> bool:
     return same and known["unreadable"] not in UNREACHABLE
 
 
-def _measured(root: Path, entries: Iterable[Entry], side: int) -> Iterator[tuple[Row, np.ndarray | None]]:
+def _measured(
+    root: Path, entries: Iterable[Entry], side: int | None
+) -> Iterator[tuple[Row, np.ndarray | None]]:
     """Yield each file's row and its pixels, measured in parallel, in the order of the entries."""
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     waiting: deque[Future[tuple[Row, np.ndarray | None]]] = deque()
@@ -137,7 +141,7 @@ def _measured(root: Path, entries: Iterable[Entry], side: int) -> Iterator[tuple
             yield waiting.popleft().result()
 
 
-def _measure(root: Path, entry: Entry, side: int) -> tuple[Row, np.ndarray | None]:
+def _measure(root: Path, entry: Entry, side: int | None) -> tuple[Row, np.ndarray | None]:
     row: Row = {column.name: None for column in FACTS}
     row.update(path=entry.path, bytes=entry.bytes, mtime_ns=entry.mtime_ns)
     try:
@@ -145,17 +149,18 @@ def _measure(root: Path, entry: Entry, side: int) -> tuple[Row, np.ndarray | Non
     except UnreachableFile as error:
         return {**row, "unreadable": error.reason}, None
     facts, gray = measure(data, max_pixels=MAX_PIXELS)
-    return {**row, **asdict(facts)}, None if gray is None else shrink(gray, side)
+    return {**row, **asdict(facts)}, None if gray is None or side is None else shrink(gray, side)
 
 
 def _keep_pixels(
-    measured: Iterable[tuple[Row, np.ndarray | None]], pixels: Space, features: Space
+    measured: Iterable[tuple[Row, np.ndarray | None]], pixels: Space, features: SpaceKey | None
 ) -> Iterator[Row]:
     """Pass the rows on; put the pixels of images that have no features into the cache, block by block."""
+    computed = features.open() if features else ()
     waiting: dict[str, np.ndarray] = {}
     for row, square in measured:
         image = row["sha256"]
-        if square is not None and image not in features and image not in pixels:
+        if square is not None and image not in computed and image not in pixels:
             waiting[image] = square
         if len(waiting) == BLOCK_ROWS:
             pixels.put(list(waiting), np.stack(list(waiting.values())))

@@ -3,6 +3,7 @@
 The one file that touches run artifacts on disk; the cache of pixels and features is `tasks/cache.py`.
 
     facts/<root>-<decoder>.parquet   manifests/<disease>-<digest>.parquet   splits/<disease>-<rule>.parquet
+    evidence/<disease>-<key>.parquet   accepted/<disease>.parquet   known/<kind>/<key>.json
     cache/{pixels,features}/<space>/                        runs/<run>/<disease>/
 """
 
@@ -176,6 +177,37 @@ def facts_path(home: Path, root: Path) -> Path:
 def manifest_path(home: Path, disease: str, digest: str) -> Path:
     """Return where a manifest is kept, by its digest."""
     return home / "manifests" / f"{disease}-{digest[:16]}.parquet"
+
+
+def evidence_path(home: Path, disease: str, key: str) -> Path:
+    """Return where the evidence beside a manifest is kept, by the digest of all that decides it."""
+    return home / "evidence" / f"{disease}-{key[:16]}.parquet"
+
+
+def accepted_path(home: Path, disease: str) -> Path:
+    """Return where it is noted what a disease was last trained on."""
+    return home / "accepted" / f"{disease}.parquet"
+
+
+def remember(home: Path, kind: str, key: str, content: bytes) -> None:
+    """Keep what was found out, as JSON, under a digest of all that it was found out from.
+
+    Raises:
+        StorageError: the home folder cannot be written.
+    """
+    write_atomically(_known_path(home, kind, key), lambda file: file.write(content))
+
+
+def recall(home: Path, kind: str, key: str) -> bytes | None:
+    """Return what was remembered under a key, or None; what is older than the key's parts cannot be found."""
+    try:
+        return _known_path(home, kind, key).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def _known_path(home: Path, kind: str, key: str) -> Path:
+    return home / "known" / kind / f"{key[:32]}.json"
 
 
 def ledger_path(home: Path, disease: str, rule_digest: str) -> Path:

@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
+from tasks.core.addresses import without_secret
 from tasks.core.errors import TrackingError, first_line
 from tasks.store import alone
 
@@ -78,11 +79,17 @@ class Tracker:
         with _tracking(self.uri):
             self.client.log_inputs(run_id, [said])
 
-    def log_files(self, run_id: str, files: Sequence[Path]) -> None:
-        """Copy files into the run's artifacts."""
+    def log_files(self, run_id: str, files: Sequence[Path], *, folder: str | None = None) -> None:
+        """Copy files into the run's artifacts, or into a folder there."""
         with _tracking(self.uri):
             for file in files:
-                self.client.log_artifact(run_id, str(file))
+                self.client.log_artifact(run_id, str(file), folder)
+
+    def link(self, run_id: str) -> str:
+        """Return where a run can be looked at; without a server, at the one that `mlflow server` starts here."""
+        server = without_secret(self.uri) if self.uri.startswith("http") else "http://127.0.0.1:5000"
+        place = f"experiments/{self.experiment_id}/runs/{run_id}/artifacts"
+        return f"{server.rstrip('/')}/#/{place}?workflowType=machine_learning"
 
     def log_model(self, run_id: str, folder: Path, *, name: str, params: Mapping[str, Any]) -> str:
         """Copy a model folder that `save_model` wrote into MLflow; return the model's id."""
@@ -199,9 +206,3 @@ def _making_tables(uri: str) -> contextlib.AbstractContextManager[None]:
     if place.scheme == "sqlite" and folder.is_dir():
         return alone(folder / ".mlflow-tables.lock")
     return contextlib.nullcontext()
-
-
-def without_secret(uri: str) -> str:
-    """Return an address without the user and password that may stand in it."""
-    place = urlsplit(uri)
-    return urlunsplit(place._replace(netloc=place.netloc.rpartition("@")[2])) if "@" in place.netloc else uri

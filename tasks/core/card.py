@@ -1,26 +1,25 @@
 """The card beside each model: what it is, what it was trained and measured on, and what it must not be used for.
 
-In: the plan, the evaluation and the findings. Out: Markdown.
+In: the plan, the evaluation and the verdict of the checks. Out: Markdown.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
-from data_checks.findings import Finding
+from data_checks.report import Audited, Verdict
 from tasks.core.metrics import Estimate
 from tasks.core.operating_point import OperatingPoint
 from tasks.core.plan import Plan
 
 
-def write_card(
-    plan: Plan, estimates: Mapping[str, Estimate], point: OperatingPoint, findings: Sequence[Finding]
-) -> str:
+def write_card(plan: Plan, estimates: Mapping[str, Estimate], point: OperatingPoint, verdict: Verdict) -> str:
     """Return the card as Markdown; it names no patient and no file."""
     figures = plan.figures
     rows = "\n".join(f"| {name} | {interval(e)} | {e.n} |" for name, e in estimates.items())
-    said = "\n".join(f"- `{f.code}`: {f.text}" for f in findings) or "- none"
+    said = "\n".join(f"- `{f.code}` ({f.severity}): {f.text}" for f in verdict.findings) or "- nothing"
+    probes = "\n".join(f"| {a.probe} | {_probe(a)} | {a.n} |" for a in verdict.audit)
     return f"""# {plan.title} ({plan.profile})
 
 **Not for diagnosis.** A research model, measured only on images from the same folders as its training images.
@@ -39,10 +38,24 @@ images for a sensitivity of {plan.wanted_sensitivity:.2f}.
 |---|---|---|
 {rows}
 
+## What predicts the label without anatomy
+
+A score that is not clearly above these figures may rest on them. Cross-validated on training and validation images.
+
+| alone | AUROC (95 % interval) | n |
+|---|---|---|
+{probes or "| nothing could be measured | | |"}
+
 ## What the data checks found
 
 {said}
 """
+
+
+def _probe(audited: Audited) -> str:
+    if audited.low is None or audited.high is None:
+        return f"{audited.auroc:.2f} (unknown)"
+    return f"{audited.auroc:.2f} ({audited.low:.2f}-{audited.high:.2f})"
 
 
 def interval(estimate: Estimate, *, digits: int = 3) -> str:

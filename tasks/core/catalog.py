@@ -219,9 +219,14 @@ def class_folders(diseases: Mapping[str, Disease]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def is_trainable(figures: Profile) -> bool:
+    """Tell whether this version can train a profile."""
+    return not figures.trainable_layers and figures.augmentation.is_none()
+
+
 def require_frozen(profile: str, figures: Profile) -> None:
     """Raise CatalogError for a profile that this version cannot train."""
-    if figures.trainable_layers or not figures.augmentation.is_none():
+    if not is_trainable(figures):
         augmented = "no augmentation" if figures.augmentation.is_none() else "augmentation"
         raise CatalogError(
             f"The profile '{profile}' trains its backbone, or on augmented images; this version cannot do that yet.",

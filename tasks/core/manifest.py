@@ -15,8 +15,11 @@ import numpy as np
 import pandas as pd
 
 from data_checks.contract import MANIFEST, SPLITS
-from data_checks.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates
+from data_checks.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates, turned
+from data_checks.evidence import Copies, Shipped
 from data_checks.image_facts import DECODER
+from data_checks.name_stems import stem_groups
+from data_checks.perceptual_hash import HASH_BYTES
 from tasks.core.splits import choose_split, group_key, member_key, strictest
 
 #: What is trained and tested on, and what resampling keeps together; not where it lies.
@@ -55,16 +58,14 @@ class Manifest:
     Attributes:
         rows: the contract's MANIFEST columns, in path order.
         digest: 64 hexadecimal digits over image, label, group, split and reason of every row.
-        shipped_leaks: groups that the shipped split would have parted, 0 where it is not looked at.
-        leaking_test_images: test images of the shipped split with a patient or copy in its training part.
-        shipped_used: whether the splits are those of the source.
+        copies: which images are copies of which.
+        shipped: what is to be said of the split that the source ships, and of patients.
     """
 
     rows: pd.DataFrame
     digest: str
-    shipped_leaks: int = 0
-    leaking_test_images: int = 0
-    shipped_used: bool = False
+    copies: Copies
+    shipped: Shipped
 
 
 def build(disease: str, files: pd.DataFrame, rule: Rule, *, before: Mapping[str, str]) -> Manifest:
@@ -72,21 +73,22 @@ def build(disease: str, files: pd.DataFrame, rule: Rule, *, before: Mapping[str,
 
     Args:
         disease: key of the catalog.
-        files: one row per image file: path, image (sha256), phash (bytes), unreadable (code or None), label
-            (0, 1 or None), shipped_split (or None).
+        files: one row per image file: path, image (sha256), phash (bytes), patient (a DICOM file's own, or None),
+            unreadable (code or None), label (0, 1 or None), shipped_split (or None), class_key (equal for the split
+            folders of one class of one source).
         rule: how to divide.
         before: split by image of earlier manifests under the same rule: these images keep their split.
     """
     rows = files.sort_values("path", kind="stable").reset_index(drop=True)
     rows["disease"] = disease
     rows["label"] = rows["label"].astype("Int8")
-    rows["patient"] = _patients(rows["path"], rule.patient)
+    rows["patient"] = _patients(rows, rule.patient)
     rows["reason"] = _reasons(rows)
     rows["group"], rows["split"] = None, None
-    leaks, leaking, shipped = _divide(rows, rule, before)
+    copies, shipped = _divide(rows, rule, before)
     rows.loc[rows["reason"].notna(), "split"] = None
     rows = rows[[column.name for column in MANIFEST]]
-    return Manifest(rows, digest_of(rows), leaks, leaking, shipped)
+    return Manifest(rows, digest_of(rows), copies, shipped)
 
 
 def digest_of(rows: pd.DataFrame) -> str:
@@ -96,12 +98,16 @@ def digest_of(rows: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _patients(paths: pd.Series, pattern: str | None) -> pd.Series:
+def _patients(rows: pd.DataFrame, pattern: str | None) -> pd.Series:
+    """Return the patient that the pattern finds in each path; where there is no pattern, the DICOM file's own."""
+    own = rows["patient"].astype(object).where(rows["patient"].notna(), None)
     if pattern is None:
-        return pd.Series([None] * len(paths), paths.index, dtype=object)
+        return own
     search = re.compile(pattern).search
-    found = [search(path) for path in paths]
-    return pd.Series([m["patient"] or None if m else None for m in found], paths.index, dtype=object)
+    found = [search(path) for path in rows["path"]]
+    return pd.Series([m["patient"] or None if m else None for m in found], rows.index, dtype=object).where(
+        lambda named: named.notna(), own
+    )
 
 
 def _reasons(rows: pd.DataFrame) -> pd.Series:
@@ -118,28 +124,24 @@ def _reasons(rows: pd.DataFrame) -> pd.Series:
     return reason
 
 
-def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[int, int, bool]:
+def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[Copies, Shipped]:
     """Fill group and split in place.
 
     Returns:
-        How many groups and test images a shipped split leaks, and whether it was used.
+        Which images are copies, and what is to be said of a shipped split.
     """
     readable = rows[rows["unreadable"].isna()]
-    if readable.empty:
-        return 0, 0, False
     # Images with a split come first: links run through the first of a patient and of a hash, and `_settle` sees
     # only links between images that have a split.
     readable = readable.sort_values("image", key=lambda image: ~image.isin(list(before)), kind="stable")
-    first = readable.drop_duplicates("image")
-    images = pd.Index(first["image"])
-    hashes = np.frombuffer(b"".join(first["phash"]), np.uint8).reshape(len(first), -1)
-    links = _links(readable, images, near_duplicates(hashes, within=NEAR_DUPLICATE_BITS))
+    copies, named = _find_copies(readable)
+    images = copies.images
+    links = np.concatenate([copies.pairs, named, _of_one_patient(readable, images)])
     groups = clusters(len(images), links)
-    leaks, leaking = _shipped_leaks(readable, images, groups)
     parts = readable["shipped_split"]
-    whole = bool(parts.notna().all()) and set(parts) == set(SPLITS)
-    shipped = rule.use_shipped_split and not leaks and whole
-    fixed = dict(zip(readable["image"], readable["shipped_split"], strict=True)) if shipped else before
+    shipped = _judge_shipped(readable, images, groups, rule)
+    taken = rule.use_shipped_split and not shipped.refused
+    fixed = dict(zip(readable["image"], parts, strict=True)) if taken else before
     keys = _member_keys(readable)
     together: dict[int, list[str]] = {}
     for image, number in zip(map(str, images), groups.tolist(), strict=True):
@@ -161,15 +163,32 @@ def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[
     rows["group"] = rows["image"].map(names).where(used, None)
     rows["split"] = rows["image"].map(splits).where(used, None)
     rows.loc[used & rows["split"].isna() & rows["reason"].isna(), "reason"] = "links_splits"
-    return leaks, leaking, shipped
+    return copies, shipped
 
 
-def _links(readable: pd.DataFrame, images: pd.Index, near: np.ndarray) -> np.ndarray:
-    """Return pairs of image numbers that must not be parted: near-duplicates, and a patient's images."""
+def _find_copies(readable: pd.DataFrame) -> tuple[Copies, np.ndarray]:
+    """Return which images are copies by what they show, and the links that names alone tell."""
+    first = readable.drop_duplicates("image")
+    images = pd.Index(first["image"])
+    hashes = np.frombuffer(b"".join(first["phash"]), np.uint8).reshape(len(first), HASH_BYTES)
+    pairs = near_duplicates(hashes, within=NEAR_DUPLICATE_BITS, dihedral=True)
+    by_name = stem_groups(readable["path"].tolist(), classes=readable["class_key"].tolist())
+    place = images.get_indexer(pd.Index(readable["image"]))
+    copies = Copies(
+        images=images,
+        pairs=pairs,
+        turned=turned(hashes, pairs, within=NEAR_DUPLICATE_BITS),
+        named=frozenset(readable.loc[by_name.named, "path"]),
+    )
+    return copies, place[by_name.links]
+
+
+def _of_one_patient(readable: pd.DataFrame, images: pd.Index) -> np.ndarray:
+    """Return pairs of image numbers of one patient, each with the patient's first."""
     named = readable[readable["patient"].notna()]
-    numbers = pd.Series(images.get_indexer(pd.Index(named["image"])), named.index)
+    numbers = pd.Series(images.get_indexer(pd.Index(named["image"])), named.index, dtype=np.int64)
     first = numbers.groupby(named["patient"]).transform("first")
-    return np.concatenate([near.reshape(-1, 2), np.stack([first, numbers], axis=1)]).astype(np.int64)
+    return np.stack([first.to_numpy(np.int64), numbers.to_numpy()], axis=1)
 
 
 def _member_keys(readable: pd.DataFrame) -> dict[str, list[str]]:
@@ -199,13 +218,20 @@ def _settle(known: dict[str, str], images: pd.Index, links: np.ndarray) -> dict[
     return settled
 
 
-def _shipped_leaks(readable: pd.DataFrame, images: pd.Index, groups: np.ndarray) -> tuple[int, int]:
-    """Count the groups that stand in several shipped splits, and the test images that have a training twin."""
+def _judge_shipped(readable: pd.DataFrame, images: pd.Index, groups: np.ndarray, rule: Rule) -> Shipped:
+    """Say what the shipped split would have parted, and whether patients are known where a pattern asks for them."""
     named = readable[readable["shipped_split"].notna()]
-    if named.empty:
-        return 0, 0
-    number = pd.Series(groups[images.get_indexer(pd.Index(named["image"]))], named.index)
+    number = pd.Series(groups[images.get_indexer(pd.Index(named["image"]))], named.index, dtype=np.int64)
     parted = named["shipped_split"].groupby(number).nunique() > 1
-    trained = set(number[named["shipped_split"] == "train"])
-    leaking = (named["shipped_split"] == "test") & number.isin(trained)
-    return int(parted.sum()), int(leaking.sum())
+    trained = named["shipped_split"] == "train"
+    tested = named["shipped_split"] == "test"
+    patients = named["shipped_split"].groupby(named["patient"]).nunique()
+    whole = bool(readable["shipped_split"].notna().all()) and set(named["shipped_split"]) == set(SPLITS)
+    return Shipped(
+        test_images=int(tested.sum()),
+        leaking=int((tested & number.isin(number[trained])).sum()),
+        identical=int((tested & named["image"].isin(named.loc[trained, "image"])).sum()),
+        patients=int((patients > 1).sum()),
+        refused=rule.use_shipped_split and not (whole and not parted.any()),
+        unmatched=rule.patient is not None and len(readable) > 0 and bool(readable["patient"].isna().all()),
+    )

@@ -62,9 +62,7 @@ class Outcome:
             "test": {name: estimate.to_json() for name, estimate in self.test.items()},
             "seconds": round(self.seconds, 3),
             "features_cached": round(self.features_cached, 4),
-            "findings": [
-                {"code": f.code, "severity": f.severity, "text": f.text, "fix": f.fix} for f in self.findings
-            ],
+            "findings": [finding.to_json() for finding in self.findings],
             "run_id": self.run_id,
         }
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import pathlib
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ import pytest
 
 from data_checks.contract import MANIFEST, SPLITS, schema
 from data_checks.duplicates import NEAR_DUPLICATE_BITS
+from data_checks.evidence import Shipped
+from data_checks.perceptual_hash import variants
 from data_checks.reasons import EXCLUDED
 from tasks.core.manifest import Rule, build, digest_of
 
@@ -34,7 +37,7 @@ def phash(name, *, turned=0):
     return np.packbits(bits).tobytes()
 
 
-def file(path, content=None, *, label=0, like=None, turned=0, unreadable=None, shipped=None):
+def file(path, content=None, *, label=0, like=None, turned=0, unreadable=None, shipped=None, patient=None):
     """One row of the facts with its label; `content` names the bytes, `like` the picture that it resembles."""
     content = path if content is None else content
     broken = unreadable is not None
@@ -45,16 +48,20 @@ def file(path, content=None, *, label=0, like=None, turned=0, unreadable=None, s
         "unreadable": unreadable,
         "label": label,
         "shipped_split": shipped,
+        "patient": patient,
+        "class_key": f"{label} {pathlib.PurePosixPath(path).parent.name}",
     }
 
 
-COLUMNS = ("path", "image", "phash", "unreadable", "label", "shipped_split")
+COLUMNS = ("path", "image", "phash", "unreadable", "label", "shipped_split", "patient", "class_key")
 
 
 def frame(*files):
     # As the facts come out of Parquet: texts are pandas' own, the rest are objects.
     made = pd.DataFrame(files, columns=COLUMNS)
-    return made.astype({"path": "str", "image": "str", "unreadable": "str", "shipped_split": object})
+    return made.astype(
+        {"path": "str", "image": "str", "unreadable": "str", "shipped_split": object, "patient": object}
+    )
 
 
 def made(*files, before=None, **changes):
@@ -97,7 +104,7 @@ def patient_in(split):
 
 def test_rows_have_the_contracts_columns_in_path_order_and_fit_its_schema():
     manifest = made(
-        file("S/b", label=1), file("S/a"), file("S/c", label=None), file("S/d", unreadable="dicom")
+        file("S/b", label=1), file("S/a"), file("S/c", label=None), file("S/d", unreadable="archive")
     )
     assert list(manifest.rows) == [column.name for column in MANIFEST]
     assert list(manifest.rows["path"]) == ["S/a", "S/b", "S/c", "S/d"]
@@ -117,7 +124,7 @@ def test_no_files_make_an_empty_manifest():
     manifest = made()
     assert len(manifest.rows) == 0
     assert list(manifest.rows) == [column.name for column in MANIFEST]
-    assert (manifest.shipped_leaks, manifest.leaking_test_images) == (0, 0)
+    assert manifest.shipped == Shipped(0, 0, 0, 0, refused=False, unmatched=False)
 
 
 def test_only_unreadable_files_make_a_manifest_of_reasons():
@@ -432,7 +439,7 @@ def shipped_files(*, test="S/te"):
 def test_a_shipped_split_is_used_if_the_catalog_says_so():
     manifest = made(*shipped_files(), use_shipped_split=True)
     assert by_path(manifest, "split") == {"S/tr": "train", "S/va": "validation", "S/te": "test"}
-    assert (manifest.shipped_leaks, manifest.leaking_test_images) == (0, 0)
+    assert manifest.shipped == Shipped(1, 0, 0, 0, refused=False, unmatched=False)
 
 
 def test_a_shipped_split_is_not_used_unless_the_catalog_says_so():
@@ -443,8 +450,9 @@ def test_a_shipped_split_is_not_used_unless_the_catalog_says_so():
 
 def test_a_shipped_split_that_covers_only_some_images_is_not_used():
     files = [file(f"S/{n}", shipped="test") for n in range(40)]
-    rows = made(*files, file("S/x"), use_shipped_split=True).rows
-    assert set(rows["split"]) == set(SPLITS)
+    manifest = made(*files, file("S/x"), use_shipped_split=True)
+    assert set(manifest.rows["split"]) == set(SPLITS)
+    assert manifest.shipped.refused
 
 
 @pytest.mark.parametrize(
@@ -461,19 +469,62 @@ def test_a_shipped_split_that_leaks_is_not_used_and_its_leaking_test_images_are_
     if not changes:
         files.append(file("S/te2", like="S/te", turned=2, shipped="test"))
     manifest = made(*files, use_shipped_split=True, **changes)
-    expected = 1 if changes else 2
-    assert (manifest.shipped_leaks, manifest.leaking_test_images) == (1, expected)
+    assert manifest.shipped.refused
+    assert manifest.shipped.leaking == (1 if changes else 2)
+    assert manifest.shipped.patients == (1 if changes else 0)
+    assert manifest.shipped.identical == (1 if twin["image"] == sha("S/te") else 0)
     assert manifest.digest == made(*[{**one, "shipped_split": None} for one in files], **changes).digest
 
 
 def test_leaks_are_counted_though_the_split_is_not_asked_for():
     files = [*shipped_files(), file("S/twin", "S/te", shipped="train")]
-    assert made(*files).leaking_test_images == 1
+    shipped = made(*files).shipped
+    assert (shipped.leaking, shipped.test_images, shipped.refused) == (1, 1, False)
 
 
 def test_a_leak_into_validation_forbids_the_split_but_is_no_test_image_with_a_training_twin():
     manifest = made(*shipped_files(), file("S/twin", "S/te", shipped="validation"), use_shipped_split=True)
-    assert (manifest.shipped_leaks, manifest.leaking_test_images) == (1, 0)
+    assert (manifest.shipped.refused, manifest.shipped.leaking) == (True, 0)
+
+
+# ---- copies that are turned, or that only their names tell
+
+
+def mirrored(name):
+    return variants(np.frombuffer(phash(name), np.uint8)[None])[1, 0].tobytes()
+
+
+def test_a_mirrored_copy_shares_its_group_and_is_known_as_turned():
+    files = [file(f"S/{n}") for n in range(60)]
+    files.append({**file("S/mirror", "other bytes"), "phash": mirrored("S/7")})
+    manifest = made(*files)
+    groups = by_path(manifest, "group")
+    assert groups["S/mirror"] == groups["S/7"]
+    assert len(set(groups.values())) == 60
+    (pair,) = manifest.copies.pairs.tolist()
+    assert manifest.copies.turned.tolist() == [True]
+    assert {manifest.copies.images[number] for number in pair} == {sha("S/7"), sha("other bytes")}
+
+
+def test_files_named_as_copies_share_a_group_and_files_of_one_name_do_not():
+    files = [file(f"S/a/{n}.png") for n in range(40)] + [file(f"S/b/{n}.png", label=1) for n in range(40)]
+    manifest = made(*files, file("S/a/7-rotated1.png"), file("S/a/7 - Copy.png"))
+    groups = by_path(manifest, "group")
+    assert (
+        groups["S/a/7-rotated1.png"]
+        == groups["S/a/7 - Copy.png"]
+        == groups["S/a/7.png"]
+        != groups["S/b/7.png"]
+    )
+    assert manifest.copies.named == {"S/a/7-rotated1.png", "S/a/7 - Copy.png"}
+
+
+def test_a_dicom_files_own_patient_counts_where_no_pattern_finds_one():
+    files = [file(f"S/{n}.dcm", patient="ab" * 8) for n in range(5)]
+    assert len(set(made(*files).rows["group"])) == 1
+    named = made(*files, file("S/p1_a", patient="cd" * 8), patient=BY_NAME)
+    assert by_path(named, "patient")["S/p1_a"] == "p1"
+    assert by_path(named, "patient")["S/0.dcm"] == "ab" * 8
 
 
 # ---- shares

@@ -1,14 +1,12 @@
-"""The contract: the two tables are what their readers rely on, and a column that is not here does not exist."""
+"""The contract: the tables are what their readers rely on, and a column that is not here does not exist."""
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from data_checks.contract import FACTS, MANIFEST, SPLITS, schema
+from data_checks.contract import FACTS, MANIFEST, SPLITS, TABLES, schema
 from data_checks.image_facts import ImageFacts
 from data_checks.reasons import EXCLUDED, UNREACHABLE, UNREADABLE
-
-TABLES = {"facts": FACTS, "manifest": MANIFEST}
 
 
 def test_the_facts_have_these_columns():
@@ -21,10 +19,15 @@ def test_the_facts_have_these_columns():
         ("width", "int32", True),
         ("height", "int32", True),
         ("mode", "string", True),
+        ("bits", "int32", True),
         ("mean", "double", True),
         ("contrast", "double", True),
-        ("clipped", "double", True),
+        ("black", "double", True),
+        ("white", "double", True),
+        ("border", "fixed_size_binary[8]", True),
+        ("thumbnail", "fixed_size_binary[64]", True),
         ("phash", "fixed_size_binary[32]", True),
+        ("patient", "string", True),
         ("unreadable", "string", True),
     ]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_checks.listing import MAX_BYTES, Entry, UnreachableFile, list_files, read_bytes
-from data_checks.reasons import UNREACHABLE
+from data_checks.listing import MAX_BYTES, Entry, UnreachableFile, is_sidecar, list_files, read_bytes
+from data_checks.reasons import UNREACHABLE, UNREADABLE
 
 #: Letters that people and cameras put into names, and some that they should not.
 NAMES = ["plain.png", "two words.png", " lead and trail ", "a:b.png", "knäe-日本.png", "line\nbreak.png",
@@ -92,9 +92,10 @@ def test_any_set_of_names_comes_back_as_it_is(tmp_path_factory, given_names):
     for name in given_names:
         put(root / "a" / name, name.encode())
     entries = listed(root)
-    assert {path: read_bytes(root, entry) for path, entry in entries.items()} == {
-        f"a/{name}": name.encode() for name in given_names
-    }
+    assert set(entries) == {f"a/{name}" for name in given_names}
+    for path, entry in entries.items():
+        if not is_sidecar(path):
+            assert read_bytes(root, entry) == path[2:].encode()
 
 
 # ---- links
@@ -267,6 +268,38 @@ def test_a_folder_that_cannot_be_listed_is_named_and_the_rest_is_listed(tmp_path
 def test_a_file_named_as_a_class_folder_is_an_entry_and_no_exception(tmp_path):
     put(tmp_path / "a")
     assert reasons(tmp_path) == {"a": "read_error"}
+
+
+# ---- notes of an operating system
+
+SIDECARS = [".DS_Store", "Thumbs.db", "thumbs.DB", "desktop.ini", "Desktop.ini", ".directory", ".gitkeep", ".gitignore",
+            ".gitattributes", "._knee.png", "knee.png:Zone.Identifier", "a\nb.png:Zone.Identifier", "._line\nbreak.png",
+            "__MACOSX/knee.png", "__MACOSX/deep/er/knee.png"]  # fmt: skip
+NO_SIDECARS = ["DS_Store.png", "Thumbs.db.png", ".hidden.png", "_.png", "a._b.png", "Zone.Identifier", "__MACOSX.png",
+               "_MACOSX/knee.png", "x:Zone.Identifier.png", ".gitkeep/knee.png", "thumbs.db/knee.png"]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SIDECARS)
+def test_a_note_of_an_operating_system_is_told_by_its_name_and_never_read(tmp_path, name):
+    path = put(tmp_path / "a" / name, b"1234")
+    assert is_sidecar(f"a/{name}")
+    entry = listed(tmp_path)[f"a/{name}"]
+    assert entry == Entry(f"a/{name}", 4, path.stat().st_mtime_ns, "sidecar")
+    with pytest.raises(UnreachableFile) as caught:
+        read_bytes(tmp_path, entry)
+    assert str(caught.value) == f"sidecar: {UNREADABLE['sidecar']}"
+
+
+@pytest.mark.parametrize("name", NO_SIDECARS)
+def test_a_name_that_only_resembles_a_note_is_a_file_like_any_other(tmp_path, name):
+    put(tmp_path / "a" / name)
+    assert not is_sidecar(f"a/{name}")
+    assert reasons(tmp_path) == {f"a/{name}": None}
+
+
+def test_all_below_a_folder_of_notes_is_one_even_where_the_folder_itself_is_named(tmp_path):
+    put(tmp_path / "__MACOSX" / "a" / "knee.png")
+    assert reasons(tmp_path, "__MACOSX/a") == {"__MACOSX/a/knee.png": "sidecar"}
 
 
 # ---- what changes meanwhile

@@ -14,7 +14,7 @@ from data_checks.reasons import EXCLUDED, UNREADABLE
 from tasks.core.manifest import Rule, build
 
 RULE = Rule(r"/(?P<patient>p\d+)_", False, 0.3, 0.3, "radtrain")
-COLUMNS = ["path", "image", "phash", "unreadable", "label", "shipped_split"]
+COLUMNS = ["path", "image", "phash", "unreadable", "label", "shipped_split", "patient", "class_key"]
 examples = settings(deadline=None, max_examples=10)
 more_examples = settings(deadline=None, max_examples=20)
 
@@ -30,6 +30,8 @@ def facts(name, content, *, label=0, unreadable=None):
         "unreadable": unreadable,
         "label": label,
         "shipped_split": None,
+        "patient": None,
+        "class_key": f"S {label}",
     }
 
 

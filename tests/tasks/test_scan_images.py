@@ -17,6 +17,7 @@ from tasks.core.pixels import shrink
 from tasks.progress import listening
 from tasks.scan_images import Scan, scan_images
 from tasks.store import facts_path, read_table, write_table
+from tests.data_checks.dicom_files import dicom
 
 SIDE = 8
 
@@ -85,7 +86,7 @@ def test_every_file_has_one_row_in_path_order_that_fits_the_contract(place):
     )
     assert (row["format"], row["width"], row["height"], row["mode"]) == ("PNG", 10, 12, "L")
     assert row["mean"] == pytest.approx(gray(2).mean())
-    assert len(row["phash"]) == 32
+    assert (len(row["phash"]), len(row["thumbnail"]), len(row["border"])) == (32, 64, 8)
     assert row["unreadable"] is None
 
 
@@ -264,23 +265,57 @@ def test_every_file_that_cannot_be_read_has_its_reason(place):
     (folder / "empty.png").write_bytes(b"")
     (folder / "text.png").write_bytes(b"hello world, no image")
     (folder / "lfs.png").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
-    (folder / "scan.dcm").write_bytes(bytes(128) + b"DICM" + bytes(100))
+    (folder / "report.dcm").write_bytes(bytes(128) + b"DICM\x08\0\x60\0CS\x02\0SR")
+    (folder / "all.png").write_bytes(b"PK\x03\x04" + bytes(100))
+    (folder / "._good.png").write_bytes(whole)
     (folder / "gone.png").symlink_to("nowhere.png")
     (folder / "out.png").symlink_to("/etc/hostname")
     os.mkfifo(folder / "pipe")
-    assert counts(place.scan()) == (9, 6, 8)
+    assert counts(place.scan()) == (11, 7, 10)
     assert place.reasons() == {
         "a/good.png": None,
         "a/cut.png": "truncated",
         "a/empty.png": "empty_file",
         "a/text.png": "not_an_image",
         "a/lfs.png": "git_lfs_pointer",
-        "a/scan.dcm": "dicom",
+        "a/report.dcm": "no_pixels",
+        "a/all.png": "archive",
+        "a/._good.png": "sidecar",
         "a/gone.png": "broken_link",
         "a/out.png": "outside_root",
         "a/pipe": "not_a_file",
     }
-    assert counts(place.scan()) == (9, 0, 8)
+    assert counts(place.scan()) == (11, 0, 10)
+
+
+def test_notes_of_an_operating_system_are_never_read_and_their_rows_stay(place):
+    whole = place.image("1.png").read_bytes()
+    (place.root / "a" / "__MACOSX").mkdir()
+    names = {"._1.png", ".DS_Store", "__MACOSX/2.png", "1.png:Zone.Identifier"}
+    for name in names:
+        (place.root / "a" / name).write_bytes(whole)
+    assert counts(place.scan()) == (5, 1, 4)
+    before = place.rows()
+    for name in names:
+        row = before[f"a/{name}"]
+        assert (row["unreadable"], row["sha256"], row["bytes"]) == ("sidecar", None, len(whole))
+    said = []
+    with listening(lambda *words: said.append(words)):
+        assert counts(place.scan()) == (5, 0, 4)
+    assert said == []  # nothing had changed
+    assert place.rows() == before
+
+
+def test_a_dicom_file_has_the_facts_of_its_picture_whatever_its_name(place):
+    values = gray(1)
+    for name, options in (("1.dcm", {}), ("no ending", {"how": "JPEG Lossless"})):
+        (place.root / "a" / name).write_bytes(dicom(values, PatientID="4711", **options))
+    assert counts(place.scan()) == (2, 2, 0)
+    for row in place.rows().values():
+        assert (row["format"], row["mode"], row["bits"]) == ("DICOM", "MONOCHROME2", 8)
+        assert row["patient"] == hashlib.sha256(b"|4711").hexdigest()[:16]
+        np.testing.assert_array_equal(place.pixels.open().read([row["sha256"]])[0], shrink(values, SIDE))
+    assert place.scan().read == 0
 
 
 def test_what_could_not_be_reached_is_tried_again_and_what_was_broken_is_not(place):

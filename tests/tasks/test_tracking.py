@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tasks.core.addresses import without_secret
 from tasks.core.errors import TrackingError
 from tasks.core.settings import default_tracking_uri
-from tasks.tracking import EXPERIMENT, Tracker, open_tracker, without_secret
+from tasks.tracking import EXPERIMENT, Tracker, open_tracker
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,116 @@
+"""Stage: verdicts -> where people look: a page on this machine, an artifact in Prefect, files in the MLflow run.
+
+In: the report of a check. Out: pages. What leaves this machine carries codes, counts and digests; thumbnails and the
+names of files and folders stay in the page of the home folder.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from PIL import Image
+from prefect import task
+from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from data_checks.image_facts import MAX_PIXELS, UnreadableImage, decode
+from data_checks.page import write_page
+from data_checks.report import CheckReport, Verdict
+from tasks.plan_check import Look
+from tasks.record_run import Recording
+from tasks.store import write_atomically, write_json
+
+#: Thumbnails shown for one finding, and their longer side in px.
+SHOWN, SIDE = 12, 96
+
+
+@task(name="publish-check", cache_policy=NO_CACHE)
+def publish_check(look: Look, report: CheckReport, recording: Recording) -> Path:
+    """Write the page of the run's folder, and show the report in Prefect and in MLflow; return the page.
+
+    Raises:
+        StorageError: the home folder cannot be written.
+        TrackingError: MLflow cannot be reached or written.
+    """
+    folder = look.settings.home / "runs" / recording.run_id
+    page = draw_page(look, report, folder / "checks.html")
+    content = report.to_json(tracked=True)
+    tracked = [
+        write_json(folder / "tracked" / "checks.json", content),
+        _write(folder / "tracked" / "checks.html", write_page(report, made=_now(), local=False)),
+    ]
+    recording.tracker.log_files(recording.run_id, tracked, folder="checks")
+    recording.tracker.log(recording.run_id, metrics=dict(_metrics(report)))
+    create_table_artifact(
+        table=[_row(verdict) for verdict in report.verdicts], key="checks", description=report.message()
+    )
+    create_link_artifact(
+        link=recording.tracker.link(recording.run_id), link_text="the run in MLflow", key="checks-in-mlflow"
+    )
+    return page
+
+
+def draw_page(look: Look, report: CheckReport, path: Path) -> Path:
+    """Write the page for the reader at this machine, thumbnails of offenders included.
+
+    Raises:
+        StorageError: it cannot be written.
+    """
+    places = dict.fromkeys(place for verdict in report.verdicts for place in _shown(verdict))
+    thumbnails = {place: drawn for place in places if (drawn := _thumbnail(look.root / place)) is not None}
+    return _write(path, write_page(report, made=_now(), root=str(look.root), thumbnails=thumbnails))
+
+
+def _shown(verdict: Verdict) -> Iterator[str]:
+    """Yield the files of a verdict that are worth a look: those of each finding that asks for one."""
+    for finding in verdict.findings:
+        if finding.severity != "note" or "copies" in finding.code or "duplicates" in finding.code:
+            yield from finding.places[:SHOWN]
+
+
+def _thumbnail(path: Path) -> bytes | None:
+    """Return a small PNG of an image; None where it cannot be read (which may be what the finding says)."""
+    try:
+        gray = decode(path.read_bytes(), max_pixels=MAX_PIXELS)
+    except (OSError, UnreadableImage):
+        return None
+    small = Image.fromarray(gray)
+    small.thumbnail((SIDE, SIDE))
+    data = io.BytesIO()
+    small.save(data, "PNG")
+    return data.getvalue()
+
+
+def _metrics(report: CheckReport) -> Iterator[tuple[str, float]]:
+    yield "checks/duration_s", report.seconds
+    yield "checks/expectations", report.expectations
+    for verdict in report.verdicts:
+        for severity in ("fail", "warn", "note"):
+            yield f"checks/{severity}/{verdict.disease}", len(verdict.of(severity))
+
+
+def _row(verdict: Verdict) -> dict[str, str]:
+    """Return a row of Prefect's table; every row has the same columns, for the first row names them."""
+    audit = max(verdict.audit, key=lambda audited: audited.low or 0.0, default=None)
+    return {
+        "disease": verdict.disease,
+        "verdict": verdict.state,
+        "images": str(verdict.images),
+        "files": str(verdict.files),
+        "failures": verdict.codes("fail"),
+        "warnings": verdict.codes("warn"),
+        "notes": verdict.codes("note"),
+        "label predicted without anatomy": "" if audit is None else f"{audit.probe} AUROC {audit.auroc:.2f}",
+        "manifest": verdict.manifest[:16],
+    }
+
+
+def _write(path: Path, text: str) -> Path:
+    return write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _now() -> str:
+    return f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"
