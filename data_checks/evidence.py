@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from data_checks.contract import CLASSES, COUNTS, EVIDENCE, FOLDERS, SPLITS, Column
-from data_checks.polarity import polarity
+from data_checks.folders.sources import ClassFolder
+from data_checks.images.polarity import polarity
 from data_checks.reasons import EXCLUDED
-from data_checks.sources import ClassFolder
 
 #: Which format a file's ending claims.
 ENDINGS = {

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from data_checks.sources import Mend
+from data_checks.folders.sources import Mend
 
 Severity = Literal["fail", "warn", "note"]
 

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter
 
 from data_checks.contract import EVIDENCE, FACTS, MANIFEST, SPLITS, schema
 from data_checks.evidence import Shipped, gather
-from data_checks.sources import ClassFolder
+from data_checks.folders.sources import ClassFolder
 from tasks.core.catalog import Disease, SplitRule
 from tasks.core.errors import StorageError
 from tasks.core.manifest import Rule, build

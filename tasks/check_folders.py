@@ -13,8 +13,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_checks.findings import Finding
-from data_checks.folder_tree import list_folder
-from data_checks.layout import check_layout
+from data_checks.folders.folder_tree import list_folder
+from data_checks.folders.layout import check_layout
 from tasks.core.catalog import Disease
 from tasks.core.errors import DataNotFound
 

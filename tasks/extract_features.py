@@ -18,7 +18,7 @@ import numpy as np
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 
-from data_checks.image_facts import MAX_PIXELS, decode
+from data_checks.images.image_facts import MAX_PIXELS, decode
 from tasks.cache import BLOCK_ROWS, Space
 from tasks.core.errors import DataNotFound
 from tasks.core.pixels import shrink

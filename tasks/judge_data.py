@@ -23,10 +23,10 @@ from pydantic import TypeAdapter
 
 from data_checks import rules
 from data_checks.contract import CHANGES, FACTS, TABLES, schema
-from data_checks.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates
+from data_checks.copies.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates
+from data_checks.copies.perceptual_hash import HASH_BYTES
 from data_checks.evidence import count_classes, count_folders, count_splits
 from data_checks.findings import Finding, tidy
-from data_checks.perceptual_hash import HASH_BYTES
 from data_checks.report import Audited, CheckReport, Verdict
 from tasks.build_manifest import DiseaseManifest
 from tasks.core.catalog import Disease

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_checks.sources import Mend
+from data_checks.folders.sources import Mend
 from tasks.core.errors import CatalogError
 from tasks.core.mending import difference, mended
 from tasks.store import write_atomically, writing

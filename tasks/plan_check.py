@@ -79,8 +79,8 @@ def pixel_space(home: Path, figures: Profile) -> SpaceKey:
 def code_digest() -> str:
     """Return a digest of the code and limits that judge: a judgement by other code is made anew."""
     folders = [Path(str(package.__file__)).parent for package in (data_checks, tasks.core)]
-    files = sorted(path for folder in folders for path in folder.iterdir() if path.suffix in (".py", ".toml"))
     said = hashlib.sha256()
-    for path in files:
-        said.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    for folder in folders:
+        for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".toml")):
+            said.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
     return said.hexdigest()

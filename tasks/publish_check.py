@@ -16,7 +16,7 @@ from prefect import task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from data_checks.image_facts import MAX_PIXELS, UnreadableImage, decode
+from data_checks.images.image_facts import MAX_PIXELS, UnreadableImage, decode
 from data_checks.page import write_page
 from data_checks.report import CheckReport, Verdict
 from tasks.plan_check import Look

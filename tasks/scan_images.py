@@ -21,8 +21,8 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from data_checks.contract import FACTS, schema
-from data_checks.image_facts import MAX_PIXELS, measure
-from data_checks.listing import Entry, UnreachableFile, list_files, read_bytes
+from data_checks.images.image_facts import MAX_PIXELS, measure
+from data_checks.images.listing import Entry, UnreachableFile, list_files, read_bytes
 from data_checks.reasons import UNREACHABLE
 from tasks.cache import BLOCK_ROWS, Space, SpaceKey
 from tasks.core.pixels import shrink

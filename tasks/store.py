@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data_checks.image_facts import DECODER
+from data_checks.images.image_facts import DECODER
 from tasks.core.errors import StorageError
 
 #: What the operating system says when a place cannot be written, and what to do about it.

@@ -15,7 +15,7 @@ from typing import Annotated, Any, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from data_checks.sources import ClassFolder, SourceFolder
+from data_checks.folders.sources import ClassFolder, SourceFolder
 from tasks.core.errors import CatalogError, did_you_mean
 
 SHIPPED = Path(__file__).parents[1] / "catalog"

@@ -15,11 +15,11 @@ import numpy as np
 import pandas as pd
 
 from data_checks.contract import MANIFEST, SPLITS
-from data_checks.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates, turned
+from data_checks.copies.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates, turned
+from data_checks.copies.name_stems import stem_groups
+from data_checks.copies.perceptual_hash import HASH_BYTES
 from data_checks.evidence import Copies, Shipped
-from data_checks.image_facts import DECODER
-from data_checks.name_stems import stem_groups
-from data_checks.perceptual_hash import HASH_BYTES
+from data_checks.images.image_facts import DECODER
 from tasks.core.splits import choose_split, group_key, member_key, strictest
 
 #: What is trained and tested on, and what resampling keeps together; not where it lies.

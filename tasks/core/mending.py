@@ -17,8 +17,8 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import AoT, Array, InlineTable, Item
 
-from data_checks.mends import toml_keys, toml_sources, toml_value
-from data_checks.sources import Mend, SourceFolder
+from data_checks.folders.mends import toml_keys, toml_sources, toml_value
+from data_checks.folders.sources import Mend, SourceFolder
 from tasks.core.errors import CatalogError
 
 _NEW = "# Mended by radtrain; laid over the diseases that it ships.\n"

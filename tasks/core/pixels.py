@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from data_checks.image_facts import DECODER
+from data_checks.images.image_facts import DECODER
 
 #: Changes whenever `shrink` gives other pixels for the same image; part of every key of the cache.
 METHOD = f"gray by decoder {DECODER}, stretched to a square, Pillow BOX filter"

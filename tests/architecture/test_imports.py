@@ -50,7 +50,8 @@ def test_the_command_line_answers_before_anything_heavy_is_loaded():
 @pytest.mark.parametrize("package", ["tasks.core", "data_checks"])
 def test_knowledge_knows_no_engine(package):
     folder = ROOT / package.replace(".", "/")
-    names = [f"{package}.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"]
+    modules = [path.relative_to(ROOT).with_suffix("") for path in folder.rglob("*.py")]
+    names = [".".join(module.parts) for module in modules if module.name != "__init__"]
     loaded = modules_after("; ".join(f"import {name}" for name in names))
     assert not loaded & {"prefect", "mlflow", "tensorflow", "keras"}
 
@@ -59,6 +60,13 @@ def test_one_file_imports_mlflow():
     importing = [path for path in CODE if re.search(r"^\s*(import|from) mlflow", path.read_text(), re.M)]
     # The worker only loads it ahead of time, so that saving a model does not wait for it.
     assert sorted(path.name for path in importing) == ["tracking.py", "worker.py"]
+
+
+def test_one_file_imports_great_expectations_and_nothing_imports_it_at_its_top():
+    named = re.compile(r"^\s*(import|from) great_expectations", re.M)
+    assert [path.name for path in CODE if named.search(path.read_text())] == ["expectations.py"]
+    loaded = modules_after("import flows.validate_data, tasks.judge_data, tasks.publish_check")
+    assert not loaded & {"great_expectations", "sklearn", "pydicom", "gdcm", "tomlkit"}
 
 
 def test_environment_variables_of_radtrain_are_read_in_one_file():

@@ -20,10 +20,10 @@ import numpy as np
 from PIL import Image
 from scipy.stats import binomtest
 
-from data_checks.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates, turned
-from data_checks.image_facts import MAX_PIXELS, UnreadableImage, decode
-from data_checks.name_stems import stem_groups
-from data_checks.perceptual_hash import perceptual_hash
+from data_checks.copies.duplicates import NEAR_DUPLICATE_BITS, clusters, near_duplicates, turned
+from data_checks.copies.name_stems import stem_groups
+from data_checks.copies.perceptual_hash import perceptual_hash
+from data_checks.images.image_facts import MAX_PIXELS, UnreadableImage, decode
 from tasks.core.phantoms import DISEASES, draw
 
 Gray = np.ndarray

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from data_checks.findings import Finding
+from data_checks.folders.sources import Mend, SourceFolder
 from data_checks.page import write_page
 from data_checks.report import Audited, CheckReport, Verdict
-from data_checks.sources import Mend, SourceFolder
 from tasks.core.phantoms import draw
 
 SIZES = {"phone": (390, 844), "desk": (1440, 900)}

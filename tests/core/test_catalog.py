@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from data_checks.sources import ClassFolder
+from data_checks.folders.sources import ClassFolder
 from tasks.core.catalog import SHIPPED, Augmentation, Catalog, class_folders, load_catalog
 from tasks.core.errors import CatalogError
 

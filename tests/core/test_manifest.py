@@ -10,9 +10,9 @@ import pyarrow as pa
 import pytest
 
 from data_checks.contract import MANIFEST, SPLITS, schema
-from data_checks.duplicates import NEAR_DUPLICATE_BITS
+from data_checks.copies.duplicates import NEAR_DUPLICATE_BITS
+from data_checks.copies.perceptual_hash import variants
 from data_checks.evidence import Shipped
-from data_checks.perceptual_hash import variants
 from data_checks.reasons import EXCLUDED
 from tasks.core.manifest import Rule, build, digest_of
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_checks.sources import Mend, SourceFolder
+from data_checks.folders.sources import Mend, SourceFolder
 from tasks.core.catalog import load_catalog
 from tasks.core.errors import CatalogError
 from tasks.core.mending import difference, mended

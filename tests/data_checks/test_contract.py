@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data_checks.contract import FACTS, MANIFEST, SPLITS, TABLES, schema
-from data_checks.image_facts import ImageFacts
+from data_checks.images.image_facts import ImageFacts
 from data_checks.reasons import EXCLUDED, UNREACHABLE, UNREADABLE
 
 

@@ -25,8 +25,8 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from data_checks.codestream import _children
-from data_checks.image_facts import UnreadableImage, decode, measure
+from data_checks.images.codestream import _children
+from data_checks.images.image_facts import UnreadableImage, decode, measure
 from data_checks.reasons import UNREADABLE
 from tests.data_checks.dicom_files import (
     BY_GDCM,
@@ -616,7 +616,7 @@ import logging, sys, warnings
 logging.basicConfig(level=logging.DEBUG)
 warnings.simplefilter("always")
 from pathlib import Path
-from data_checks.image_facts import measure
+from data_checks.images.image_facts import measure
 assert not {"pydicom", "gdcm"} & set(sys.modules), "imported before a DICOM file was met"
 for path in sorted(Path(sys.argv[1]).iterdir()):
     facts, _ = measure(path.read_bytes(), max_pixels=1_000_000)
@@ -645,8 +645,8 @@ def test_nothing_is_printed_logged_or_imported_early(tmp_path):
 def test_the_decoders_end_with_the_program():
     psutil = pytest.importorskip("psutil")
     code = (
-        "import sys, os; from pathlib import Path; from data_checks.image_facts import decode\n"
-        "from data_checks.codestream import _children\n"
+        "import sys, os; from pathlib import Path; from data_checks.images.image_facts import decode\n"
+        "from data_checks.images.codestream import _children\n"
         "decode(sys.stdin.buffer.read(), max_pixels=10**6)\n"
         "print(_children(os.getpid()).take().pid, flush=True)\n"
         "os.kill(os.getpid(), 9)"

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_checks.components import Budget
-from data_checks.duplicates import MAX_WITHIN, NEAR_DUPLICATE_BITS, clusters, near_duplicates, turned
-from data_checks.perceptual_hash import variants
+from data_checks.copies.components import Budget
+from data_checks.copies.duplicates import MAX_WITHIN, NEAR_DUPLICATE_BITS, clusters, near_duplicates, turned
+from data_checks.copies.perceptual_hash import variants
 
 
 def random_hashes(n: int, seed: int) -> np.ndarray:

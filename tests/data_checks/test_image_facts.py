@@ -21,9 +21,9 @@ from PIL import Image
 from pydicom.uid import HTJ2KLossless
 
 from data_checks.contract import FORMATS
-from data_checks.image_facts import ImageFacts, UnreadableImage, decode, measure
-from data_checks.perceptual_hash import perceptual_hash
-from data_checks.raster import FORMATS as RASTER
+from data_checks.copies.perceptual_hash import perceptual_hash
+from data_checks.images.image_facts import ImageFacts, UnreadableImage, decode, measure
+from data_checks.images.raster import FORMATS as RASTER
 from data_checks.reasons import UNREADABLE
 from tests.data_checks.dicom_files import data_set, dicom, with_stream
 

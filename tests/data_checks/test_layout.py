@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from data_checks.findings import CODES, failures
-from data_checks.layout import check_layout
-from data_checks.sources import SourceFolder
+from data_checks.folders.layout import check_layout
+from data_checks.folders.sources import SourceFolder
 from tasks.core.catalog import load_catalog
 from tasks.core.mending import mended
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_checks.listing import MAX_BYTES, Entry, UnreachableFile, is_sidecar, list_files, read_bytes
+from data_checks.images.listing import MAX_BYTES, Entry, UnreachableFile, is_sidecar, list_files, read_bytes
 from data_checks.reasons import UNREACHABLE, UNREADABLE
 
 #: Letters that people and cameras put into names, and some that they should not.

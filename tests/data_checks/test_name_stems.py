@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_checks.duplicates import clusters
-from data_checks.name_stems import stem_groups
+from data_checks.copies.duplicates import clusters
+from data_checks.copies.name_stems import stem_groups
 
 
 def linked(*names: str, folder: str = "c") -> set[tuple[str, str]]:

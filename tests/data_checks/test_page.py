@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_checks.findings import CODES, Finding
+from data_checks.folders.sources import Mend
 from data_checks.page import write_page
 from data_checks.report import Audited, CheckReport, Verdict
-from data_checks.sources import Mend
 from data_checks.visible import visible
 from tests.data_checks.outline import Outline
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from data_checks.perceptual_hash import HASH_BYTES, perceptual_hash, variants
+from data_checks.copies.perceptual_hash import HASH_BYTES, perceptual_hash, variants
 
 TURNS = (
     lambda a: a,

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data_checks.image_facts import MAX_PIXELS, measure
-from data_checks.polarity import FEWEST, polarity
+from data_checks.images.image_facts import MAX_PIXELS, measure
+from data_checks.images.polarity import FEWEST, polarity
 from tasks.core.phantoms import draw
 
 #: Below it an image is called a negative, as in limits.toml.

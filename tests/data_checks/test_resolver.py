@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_checks.folder_tree import ancestors, is_within, joined, list_folder, parent, walk
-from data_checks.names import (
+from data_checks.folders.folder_tree import ancestors, is_within, joined, list_folder, parent, walk
+from data_checks.folders.names import (
     archive_stem,
     close_name,
     contrary,
@@ -20,8 +20,16 @@ from data_checks.names import (
     unpack_command,
     words,
 )
-from data_checks.resolver import MAX_TOGETHER, Lookup, deepest, find_classes, find_path, fitting, propose
-from data_checks.sources import SourceFolder
+from data_checks.folders.resolver import (
+    MAX_TOGETHER,
+    Lookup,
+    deepest,
+    find_classes,
+    find_path,
+    fitting,
+    propose,
+)
+from data_checks.folders.sources import SourceFolder
 
 SPINE = (("straight", 0), ("bent", 1))
 COMMON = (("Negative", 0), ("Positive", 1))

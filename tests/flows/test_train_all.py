@@ -163,7 +163,7 @@ def test_the_logged_model_takes_raw_pixels_and_gives_the_scores_that_were_evalua
 ):
     from mlflow import pyfunc
 
-    from data_checks.image_facts import decode
+    from data_checks.images.image_facts import decode
     from tasks.core.pixels import shrink
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", default_tracking_uri(ground.home))

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data_checks.contract import SPLITS
-from data_checks.duplicates import NEAR_DUPLICATE_BITS
+from data_checks.copies.duplicates import NEAR_DUPLICATE_BITS
 from data_checks.reasons import EXCLUDED, UNREADABLE
 from tasks.core.manifest import Rule, build
 

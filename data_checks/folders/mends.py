@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from data_checks.findings import Finding
-from data_checks.sources import Mend, SourceFolder
+from data_checks.folders.sources import Mend, SourceFolder
 from data_checks.visible import visible
 
 

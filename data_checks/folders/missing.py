@@ -9,13 +9,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from data_checks.archives import archive_fault, archive_for, archive_notes
 from data_checks.findings import Finding
-from data_checks.folder_tree import joined
-from data_checks.mends import Change, Fault, changed, toml_keys
-from data_checks.names import close_name, counted, is_text, listed, same_name, shown
-from data_checks.resolver import Lookup, Proposal, deepest, find_classes, fitting, propose, split_names
-from data_checks.sources import SourceFolder, plain
+from data_checks.folders.archives import archive_fault, archive_for, archive_notes
+from data_checks.folders.folder_tree import joined
+from data_checks.folders.mends import Change, Fault, changed, toml_keys
+from data_checks.folders.names import close_name, counted, is_text, listed, same_name, shown
+from data_checks.folders.resolver import (
+    Lookup,
+    Proposal,
+    deepest,
+    find_classes,
+    fitting,
+    propose,
+    split_names,
+)
+from data_checks.folders.sources import SourceFolder, plain
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from data_checks.perceptual_hash import SHRUNKEN_SIDE, perceptual_hash
-from data_checks.raster import FORMATS, read_raster
-from data_checks.unreadable import Header, UnreadableImage, silence_libraries
+from data_checks.copies.perceptual_hash import SHRUNKEN_SIDE, perceptual_hash
+from data_checks.images.raster import FORMATS, read_raster
+from data_checks.images.unreadable import Header, UnreadableImage, silence_libraries
 
 __all__ = ["DECODER", "MAX_PIXELS", "ImageFacts", "UnreadableImage", "decode", "measure"]
 
@@ -61,8 +61,8 @@ class ImageFacts:
     white: float | None  # share of gray pixels at exactly 255, 0-1
     border: bytes | None  # 8 gray levels, see _border
     thumbnail: bytes | None  # 64 gray levels: the image shrunk to 8 x 8, each the mean of an area, row by row
-    phash: bytes | None  # 32 bytes, see data_checks.perceptual_hash
-    patient: str | None  # DICOM: 16 hexadecimal digits, see data_checks.dicom; else None
+    phash: bytes | None  # 32 bytes, see data_checks.copies.perceptual_hash
+    patient: str | None  # DICOM: 16 hexadecimal digits, see data_checks.images.dicom; else None
     unreadable: str | None  # a key of UNREADABLE; None if readable
 
 
@@ -116,7 +116,7 @@ def decode(data: bytes, *, max_pixels: int) -> np.ndarray:
     does for one channel; only where saturated colour clips in RGB can it differ from luma computed back. Alpha is dropped, not blended: the pixels are those that every
     other tool's gray conversion gives, and no background colour has to be invented. More than 8 bits a gray pixel are
     mapped linearly from the image's own minimum and maximum to 0 and 255, a constant image to 0; NaN counts as the minimum.
-    16-bit colour keeps its high bytes. DICOM is drawn as its header asks, see data_checks.dicom_gray.
+    16-bit colour keeps its high bytes. DICOM is drawn as its header asks, see data_checks.images.dicom_gray.
 
     Args:
         data: All bytes of the file.
@@ -137,7 +137,7 @@ def _read(data: bytes, *, max_pixels: int) -> tuple[Header, np.ndarray]:
     silence_libraries()
     if kind != "DICOM":
         return read_raster(kind, data, max_pixels=max_pixels)
-    from data_checks.dicom import read_dicom  # with pydicom behind it, which takes 0.3 s to import
+    from data_checks.images.dicom import read_dicom  # with pydicom behind it, which takes 0.3 s to import
 
     return read_dicom(data, max_pixels=max_pixels)
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_checks.findings import Finding
-from data_checks.mends import Change, Fault
-from data_checks.names import counted, listed, shown
-from data_checks.sources import SourceFolder
+from data_checks.folders.mends import Change, Fault
+from data_checks.folders.names import counted, listed, shown
+from data_checks.folders.sources import SourceFolder
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from typing import IO
 
 import numpy as np
 
-from data_checks.unreadable import UnreadableImage
+from data_checks.images.unreadable import UnreadableImage
 
 #: GDCM decodes about 40 MB/s here: a stream that takes longer than this is none of a radiograph.
 LIMIT_S = 60

@@ -13,9 +13,18 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from data_checks.folder_tree import Folder, Tree, ancestors, is_within, joined, list_folder, parent, walk
-from data_checks.names import SPLIT_NAMES, close_name, fold, is_text, same_name, words
-from data_checks.sources import SourceFolder, plain
+from data_checks.folders.folder_tree import (
+    Folder,
+    Tree,
+    ancestors,
+    is_within,
+    joined,
+    list_folder,
+    parent,
+    walk,
+)
+from data_checks.folders.names import SPLIT_NAMES, close_name, fold, is_text, same_name, words
+from data_checks.folders.sources import SourceFolder, plain
 
 #: Sibling folders that are proposed together, as the parts of one data set; more are not one, but a collection.
 MAX_TOGETHER = 12

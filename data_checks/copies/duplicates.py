@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_checks.components import Budget, Collector, clusters
-from data_checks.hash_bands import FEWEST_BANDS, Bands, Entries, cut, keys, oriented, runs
-from data_checks.perceptual_hash import HASH_BYTES
+from data_checks.copies.components import Budget, Collector, clusters
+from data_checks.copies.hash_bands import FEWEST_BANDS, Bands, Entries, cut, keys, oriented, runs
+from data_checks.copies.perceptual_hash import HASH_BYTES
 
 __all__ = ["MAX_WITHIN", "NEAR_DUPLICATE_BITS", "clusters", "near_duplicates", "turned"]
 
@@ -56,7 +56,7 @@ def near_duplicates(
     missed under this key, but has all its other keys.
 
     Args:
-        hashes: (n, 32) uint8, from data_checks.perceptual_hash.
+        hashes: (n, 32) uint8, from data_checks.copies.perceptual_hash.
         within: Hamming distance, 0 to 64 bits; NEAR_DUPLICATE_BITS is the measured choice.
         dihedral: Also match any flip or quarter turn of the other image; `turned` tells which pairs those are.
         budget: How much crowds may cost.

@@ -23,7 +23,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
-from data_checks.unreadable import DECODER_ERRORS, Header, UnreadableImage, reason_of
+from data_checks.images.unreadable import DECODER_ERRORS, Header, UnreadableImage, reason_of
 
 # Formats found in radiograph collections, told by their first bytes, never by the file's name. An MPO file (two views of
 # one camera shot) begins as a JPEG and is read as that: its first picture is the shot.

@@ -9,9 +9,9 @@ import os
 from collections.abc import Collection, Sequence
 
 from data_checks.findings import Finding, Severity
-from data_checks.folder_tree import joined
-from data_checks.mends import Fault
-from data_checks.names import (
+from data_checks.folders.folder_tree import joined
+from data_checks.folders.mends import Fault
+from data_checks.folders.names import (
     archive_stem,
     close_name,
     counted,
@@ -21,7 +21,7 @@ from data_checks.names import (
     unpack_command,
     written,
 )
-from data_checks.resolver import Lookup
+from data_checks.folders.resolver import Lookup
 
 
 def archive_for(look: Lookup, place: str, names: Sequence[str]) -> tuple[str | None, int]:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from data_checks.names import archive_stem, is_image_name
+from data_checks.folders.names import archive_stem, is_image_name
 
 #: Radiographs stand in hundreds of folders; those with one folder per patient have their classes far above.
 MAX_FOLDERS = 20_000

@@ -12,7 +12,7 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from data_checks.unreadable import Header, UnreadableImage
+from data_checks.images.unreadable import Header, UnreadableImage
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from data_checks.dicom_elements import number
-from data_checks.unreadable import UnreadableImage
+from data_checks.images.dicom_elements import number
+from data_checks.images.unreadable import UnreadableImage
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-    from data_checks.dicom_pixels import Layout
+    from data_checks.images.dicom_pixels import Layout
 
 # Looked up by blocks of so many pixels: numpy widens the indices to 64 bits on the way.
 _BLOCK = 1 << 20

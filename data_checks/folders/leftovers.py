@@ -10,11 +10,11 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from data_checks.archives import archive_notes
 from data_checks.findings import Finding
-from data_checks.folder_tree import ancestors, is_within, joined, parent, walk
-from data_checks.mends import Change, Fault, toml_keys
-from data_checks.names import (
+from data_checks.folders.archives import archive_notes
+from data_checks.folders.folder_tree import ancestors, is_within, joined, parent, walk
+from data_checks.folders.mends import Change, Fault, toml_keys
+from data_checks.folders.names import (
     SPLIT_NAMES,
     counted,
     is_text,
@@ -22,8 +22,8 @@ from data_checks.names import (
     shown,
     written,
 )
-from data_checks.resolver import Lookup, fitting
-from data_checks.sources import SourceFolder, plain
+from data_checks.folders.resolver import Lookup, fitting
+from data_checks.folders.sources import SourceFolder, plain
 
 #: Folders that are counted of one that nobody names: enough to tell that it holds images.
 _MAX_FOLDERS = 2_000

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from data_checks.findings import Finding
-from data_checks.leftovers import left_over, named_folders
-from data_checks.mends import Fault, mended_findings
-from data_checks.missing import Subject, missing_folders
-from data_checks.overlaps import counted_twice
-from data_checks.resolver import Lookup, find_path
-from data_checks.sources import ClassFolder, SourceFolder, plain
+from data_checks.folders.leftovers import left_over, named_folders
+from data_checks.folders.mends import Fault, mended_findings
+from data_checks.folders.missing import Subject, missing_folders
+from data_checks.folders.overlaps import counted_twice
+from data_checks.folders.resolver import Lookup, find_path
+from data_checks.folders.sources import ClassFolder, SourceFolder, plain
 
 
 def check_layout(root: Path, sources: Mapping[str, Sequence[SourceFolder]]) -> list[Finding]:

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data_checks.codestream import Stream, decode_in_child, stream_header
-from data_checks.dicom_elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
-from data_checks.unreadable import UnreadableImage
+from data_checks.images.codestream import Stream, decode_in_child, stream_header
+from data_checks.images.dicom_elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
+from data_checks.images.unreadable import UnreadableImage
 
 #: Transfer syntaxes whose pixels are not compressed.
 NATIVE = frozenset({IMPLICIT, EXPLICIT, DEFLATED, BIG_ENDIAN})

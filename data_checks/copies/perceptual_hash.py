@@ -73,7 +73,7 @@ def perceptual_hash(gray: np.ndarray) -> bytes:
     if gray.ndim != 2 or gray.dtype != np.uint8 or gray.size == 0:
         raise ValueError(
             f"perceptual_hash expects a non-empty (height, width) uint8 array. Received: {gray.dtype} {gray.shape}. "
-            "Pass what data_checks.image_facts.decode returns."
+            "Pass what data_checks.images.image_facts.decode returns."
         )
     # BILINEAR in Pillow widens with the shrinking factor, so it does not alias.
     small = Image.fromarray(gray).resize((SHRUNKEN_SIDE, SHRUNKEN_SIDE), Image.Resampling.BILINEAR)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data_checks.perceptual_hash import FLIPS, HASH_BYTES, KEPT_SIDE, transposed
+from data_checks.copies.perceptual_hash import FLIPS, HASH_BYTES, KEPT_SIDE, transposed
 
 # Of at most 16 bits each, so that a band's values sort by radix.
 FEWEST_BANDS = 16

@@ -1,4 +1,4 @@
-"""The process in which GDCM decodes compressed DICOM pixels. Started by data_checks.codestream, never imported.
+"""The process in which GDCM decodes compressed DICOM pixels. Started by data_checks.images.codestream, never imported.
 
 In, on stdin: for each picture the length of a JSON head (8 bytes, little-endian), the head, and the stream. Out, on
 stdout: the length of the pixels and the pixels; no pixels where it cannot be decoded. Ends when stdin ends.

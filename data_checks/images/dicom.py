@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data_checks.dicom_elements import BIG_ENDIAN, PIXEL_DATA, data_set, first, header_of, whole
-from data_checks.dicom_gray import draw, luma
-from data_checks.dicom_pixels import COMPRESSED, NATIVE, Layout, stored_pixels
-from data_checks.unreadable import DECODER_ERRORS, Header, UnreadableImage, reason_of
+from data_checks.images.dicom_elements import BIG_ENDIAN, PIXEL_DATA, data_set, first, header_of, whole
+from data_checks.images.dicom_gray import draw, luma
+from data_checks.images.dicom_pixels import COMPRESSED, NATIVE, Layout, stored_pixels
+from data_checks.images.unreadable import DECODER_ERRORS, Header, UnreadableImage, reason_of
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
