@@ -31,19 +31,22 @@ test: $(READY)   ## the test suite that CI runs
 test-all: $(READY) ## the whole test suite, the heavy ones too
 	$(BIN)/python -m pytest
 
-check: $(READY)  ## lint, format, types, import direction, lock file
+check: $(READY)  ## lint, format, types, import direction, lock file, reference pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.architecture.check_lock
+	$(BIN)/python -m tests.architecture.reference_pages
 
 format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## seconds and memory against plain Keras on the same images and cores, as ratios
+bench: $(READY)  ## seconds and memory against plain Keras on the same images and cores, as ratios; the checks; the finder of copies
 	$(BIN)/python -m tests.benchmarks.against_plain_keras
+	$(BIN)/python -m tests.benchmarks.checks
+	$(BIN)/python -m tests.benchmarks.duplicate_finder
 
 lock: $(READY)   ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m tests.architecture.check_lock --write

@@ -142,7 +142,7 @@ def _train_diseases(
         report("train", len(outcomes), len(work.diseases))
     publishing.result()
     costs = {**(checked.scan.costs() if checked.scan else {}), **extraction.costs()}
-    return tuple(outcomes), {**costs, "checks/duration_s": checked.report.seconds}
+    return tuple(outcomes), costs
 
 
 def _submit(
