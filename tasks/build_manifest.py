@@ -17,7 +17,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import TypeAdapter
 
-from data_checks.contract import EVIDENCE, FACTS, MANIFEST, SPLITS, schema
+from data_checks.contract import EVIDENCE, FACTS, MANIFEST, SPLITS, Column, schema
 from data_checks.evidence import Shipped, gather
 from data_checks.folders.sources import ClassFolder
 from tasks.core.catalog import Disease, SplitRule
@@ -93,11 +93,9 @@ def _build_one(
     ledger = ledger_path(home, key, rule.digest())
     with alone(ledger.with_suffix(".lock")):
         before = _read_ledger(ledger)
-        said = recall(home, "manifest", _deciding(key, files, rule, before))
-        if said is not None:
-            earlier = _MANIFEST.validate_json(said)
-            if earlier.path.exists() and earlier.evidence.exists():
-                return earlier
+        earlier = _recalled(home, _deciding(key, files, rule, before))
+        if earlier is not None:
+            return earlier
         manifest = build(key, files.rename(columns={"sha256": "image"}), rule, before=before)
         used = manifest.rows[manifest.rows["reason"].isna()]
         after = {**before, **dict(zip(used["image"], used["split"], strict=True))}
@@ -123,6 +121,23 @@ def _build_one(
     )
     remember(home, "manifest", decided, _MANIFEST.dump_json(built))
     return built
+
+
+def _recalled(home: Path, key: str) -> DiseaseManifest | None:
+    """Return the manifest that was built of the same files; None where there is none, or a part of it is damaged."""
+    try:
+        said = recall(home, "manifest", key)
+        earlier = None if said is None else _MANIFEST.validate_json(said)
+        if earlier is None or not _is_sound(earlier.path, MANIFEST, earlier.files):
+            return None
+        return earlier if _is_sound(earlier.evidence, EVIDENCE, earlier.files) else None
+    except (pa.ArrowException, ValueError, OSError):  # built anew
+        return None
+
+
+def _is_sound(path: Path, columns: tuple[Column, ...], rows: int) -> bool:
+    table = read_table(path)  # as a whole: its pages have checksums
+    return table.schema.equals(schema(columns)) and table.num_rows == rows
 
 
 def _deciding(key: str, files: pd.DataFrame, rule: Rule, ledger: Mapping[str, str]) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import TypeAdapter
 
@@ -30,7 +30,8 @@ from data_checks.findings import Finding, tidy
 from data_checks.report import Audited, CheckReport, Verdict
 from tasks.build_manifest import DiseaseManifest
 from tasks.core.catalog import Disease
-from tasks.core.changes import accepted, changes
+from tasks.core.changes import MEASURES, accepted, changes
+from tasks.core.errors import StorageError, first_line
 from tasks.core.shortcuts import audit
 from tasks.plan_check import Look, code_digest
 from tasks.scan_images import Scan
@@ -39,6 +40,8 @@ from tasks.store import accepted_path, read_table, recall, remember, write_table
 _REPORT = TypeAdapter(CheckReport)
 #: Where the accepted table keeps the digest of its manifest.
 _DIGEST = b"manifest"
+#: What a check reads of it.
+_ACCEPTED = ["image", "label", *MEASURES]
 
 
 @task(name="judge-data", cache_policy=NO_CACHE)
@@ -59,9 +62,9 @@ def judge_data(
     """
     began = time.perf_counter()
     key = _key(look, missing, manifests)
-    known = recall(look.settings.home, "check", key)
-    report = _REPORT.validate_json(known) if known else _judge(look, missing, scan, manifests)
-    if not known:
+    known = _recalled(look.settings.home, key)
+    report = known or _judge(look, missing, scan, manifests)
+    if known is None:
         remember(look.settings.home, "check", key, _REPORT.dump_json(report))
     files, read, scanning_s = (scan.files, scan.read, scan.duration_s) if scan else (0, 0, 0.0)
     seconds = scanning_s + time.perf_counter() - began
@@ -75,11 +78,27 @@ def accept_data(home: Path, manifest: DiseaseManifest, facts: Path) -> None:
     Raises:
         StorageError: the home folder cannot be written.
     """
-    now = accepted(read_table(manifest.path).to_pandas(), _by_path(facts))
+    try:
+        now = accepted(read_table(manifest.path).to_pandas(), _by_path(facts))
+    except (pa.ArrowException, ValueError, OSError) as error:
+        # Another check has noted meanwhile that images went; a run that trained for an hour does not fail of it.
+        get_run_logger().warning(
+            "what %s was trained on is not noted: %s", manifest.disease, first_line(error)
+        )
+        return
     table = pa.Table.from_pandas(now, preserve_index=False)
     write_table(
         accepted_path(home, manifest.disease), table.replace_schema_metadata({_DIGEST: manifest.digest})
     )
+
+
+def _recalled(home: Path, key: str) -> CheckReport | None:
+    """Return the report of the same data; None where there is none, or it is damaged, so that all is judged anew."""
+    try:
+        known = recall(home, "check", key)
+        return None if known is None else _REPORT.validate_json(known)
+    except (ValueError, OSError):
+        return None
 
 
 def _key(look: Look, missing: Sequence[Finding], manifests: Mapping[str, DiseaseManifest]) -> str:
@@ -101,9 +120,22 @@ def _accepted_digest(home: Path, manifest: DiseaseManifest) -> str:
 def _accepted(home: Path, manifest: DiseaseManifest) -> pa.Table | None:
     """Return what a disease was last trained on; None where that is nothing, or the manifest at hand."""
     place = accepted_path(home, manifest.disease)
-    before = read_table(place) if place.exists() else None
-    is_same = before is not None and before.schema.metadata[_DIGEST].decode() == manifest.digest
-    return None if is_same else before
+    if not place.exists():
+        return None
+    try:
+        before = read_table(place)
+        digest = (before.schema.metadata or {})[_DIGEST].decode()
+        before.select(_ACCEPTED)
+    except (pa.ArrowException, ValueError, KeyError, OSError) as error:
+        raise StorageError(
+            "What a disease was last trained on cannot be read.",
+            where=place,
+            expected="the table that the run wrote",
+            received=first_line(error),
+            fix="restore it from a backup; or remove it: the next run that trains writes it anew, and until then no "
+            "check can say what has changed",
+        ) from error
+    return None if digest == manifest.digest else before
 
 
 def _judge(
@@ -137,6 +169,7 @@ def _measure(look: Look, facts: Path, manifests: Mapping[str, DiseaseManifest]) 
     parts: dict[str, list[pd.DataFrame]] = {}
     for key, manifest in manifests.items():
         rows = read_table(manifest.path).to_pandas()
+        _require_same(rows, by_path, facts)
         folders = list(look.diseases[key].class_folders(key))
         measured = {
             "manifest": rows,
@@ -153,6 +186,21 @@ def _measure(look: Look, facts: Path, manifests: Mapping[str, DiseaseManifest]) 
     tables = {name: _stacked(name, several) for name, several in parts.items()}
     tables["evidence"]["elsewhere"] = _elsewhere(tables["evidence"], by_path)
     return {"facts": by_path.reset_index()[[column.name for column in FACTS]], **tables}
+
+
+def _require_same(rows: pd.DataFrame, by_path: pd.DataFrame, facts: Path) -> None:
+    """See that the facts are still those that the manifest was built of."""
+    used = rows[rows["reason"].isna()]
+    now = by_path["sha256"].reindex(used["path"])
+    changed = int((now.to_numpy() != used["image"].to_numpy()).sum())
+    if changed:
+        raise StorageError(
+            "Another check or run noted other files while these were judged.",
+            where=facts,
+            expected=f"the {len(used)} images of this check",
+            received=f"{changed} of them gone or changed",
+            fix="run the same command again when nobody writes below the data root",
+        )
 
 
 def _by_path(facts: Path) -> pd.DataFrame:

@@ -17,14 +17,15 @@ from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from data_checks.images.image_facts import MAX_PIXELS, UnreadableImage, decode
-from data_checks.page import write_page
+from data_checks.images.listing import UnreachableFile, read_file
+from data_checks.page import THUMBNAIL_SIDE, write_page
 from data_checks.report import CheckReport, Verdict
 from tasks.plan_check import Look
 from tasks.record_run import Recording
 from tasks.store import write_atomically, write_json
 
-#: Thumbnails shown for one finding, and their longer side in px.
-SHOWN, SIDE = 12, 96
+#: Thumbnails shown for one finding.
+SHOWN = 12
 
 
 @task(name="publish-check", cache_policy=NO_CACHE)
@@ -60,7 +61,7 @@ def draw_page(look: Look, report: CheckReport, path: Path) -> Path:
         StorageError: it cannot be written.
     """
     places = dict.fromkeys(place for verdict in report.verdicts for place in _shown(verdict))
-    thumbnails = {place: drawn for place in places if (drawn := _thumbnail(look.root / place)) is not None}
+    thumbnails = {place: drawn for place in places if (drawn := _thumbnail(look.root, place)) is not None}
     return _write(path, write_page(report, made=_now(), root=str(look.root), thumbnails=thumbnails))
 
 
@@ -71,14 +72,14 @@ def _shown(verdict: Verdict) -> Iterator[str]:
             yield from finding.places[:SHOWN]
 
 
-def _thumbnail(path: Path) -> bytes | None:
+def _thumbnail(root: Path, place: str) -> bytes | None:
     """Return a small PNG of an image; None where it cannot be read (which may be what the finding says)."""
     try:
-        gray = decode(path.read_bytes(), max_pixels=MAX_PIXELS)
-    except (OSError, UnreadableImage):
+        gray = decode(read_file(root, place), max_pixels=MAX_PIXELS)
+    except (UnreachableFile, UnreadableImage):
         return None
     small = Image.fromarray(gray)
-    small.thumbnail((SIDE, SIDE))
+    small.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     data = io.BytesIO()
     small.save(data, "PNG")
     return data.getvalue()

@@ -75,7 +75,8 @@ def scan_images(
         StorageError: the home folder cannot be written.
     """
     began = time.perf_counter()
-    before = _known(facts)
+    sound = _known(facts)
+    before = sound or {}
     rows: list[Row] = []
     changed: list[Entry] = []
     for entry in list_files(root, folders):
@@ -91,33 +92,46 @@ def scan_images(
             rows.append(row)
             if done % 64 == 0 or done == len(changed):
                 report("scan", done, len(changed))
-    finally:  # what was measured before a scan was stopped is not measured again
-        if changed or len(rows) != sum(_below(path, folders) for path in before):
-            _write(facts, rows, folders)
+    except BaseException:  # what was measured before a scan was stopped is not measured again
+        _write(facts, rows, ())
+        raise
+    if sound is None or changed or len(rows) != sum(_below(path, folders) for path in before):
+        _write(facts, rows, folders)
     read = sum(entry.unreachable is None for entry in changed)
     unreadable = sum(row["unreadable"] is not None for row in rows)
     return Scan(facts, len(rows), read, unreadable, time.perf_counter() - began)
 
 
 def _write(facts: Path, rows: list[Row], folders: Sequence[str]) -> None:
-    """Write the facts; what lies in other diseases' folders, perhaps noted by another run just now, stays."""
+    """Write the facts.
+
+    Args:
+        facts: where.
+        rows: that were measured.
+        folders: of which they are all there is; what else is known, perhaps noted by another run just now, stays.
+    """
     with alone(facts.with_suffix(".lock")):
-        elsewhere = [row for path, row in _known(facts).items() if not _below(path, folders)]
+        measured = {row["path"] for row in rows}
+        elsewhere = [
+            row
+            for path, row in (_known(facts) or {}).items()
+            if path not in measured and not _below(path, folders)
+        ]
         ordered = sorted(rows + elsewhere, key=lambda row: row["path"])
         write_table(facts, pa.Table.from_pylist(ordered, schema(FACTS)))
 
 
-def _known(facts: Path) -> dict[str, Row]:
-    """Return the rows of an earlier scan; none where there was none or its columns were others."""
+def _known(facts: Path) -> dict[str, Row] | None:
+    """Return the rows of an earlier scan; None where there was none, its columns were others, or it is damaged."""
     if not facts.exists():
-        return {}
+        return None
     try:
         table = read_table(facts)
         if not table.schema.equals(schema(FACTS)):
-            return {}
+            return None
         return {row["path"]: row for row in table.to_pylist()}
     except (pa.ArrowException, ValueError, OSError):  # damaged facts are not trusted: all is measured anew
-        return {}
+        return None
 
 
 def _is_current(known: Row, entry: Entry) -> bool:

@@ -101,13 +101,40 @@ def read_bytes(root: Path, entry: Entry) -> bytes:
     """
     if entry.unreachable is not None:
         raise UnreachableFile(entry.unreachable)
-    try:
-        data = (root / entry.path).read_bytes()
-    except OSError as error:
-        raise UnreachableFile(_reason(error)) from error
+    data = _read(root / entry.path)
     if len(data) != entry.bytes:
         raise UnreachableFile("vanished")
     return data
+
+
+def read_file(root: Path, path: str) -> bytes:
+    """Return the bytes of a file below the root, whatever has become of it since it was listed.
+
+    Raises:
+        UnreachableFile: it cannot be read, is no file, or leads out of the root.
+    """
+    place = root / path
+    try:
+        inside = place.resolve().is_relative_to(root.resolve())
+    except (OSError, RuntimeError) as error:
+        raise UnreachableFile(_reason(error)) from error
+    if not inside:
+        raise UnreachableFile("outside_root")
+    return _read(place)
+
+
+def _read(place: Path) -> bytes:
+    """Return the bytes of a file; a pipe that stands in its place now is not waited for."""
+    try:
+        with open(os.open(place, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise UnreachableFile("not_a_file")
+            if state.st_size > MAX_BYTES:
+                raise UnreachableFile("file_too_large")
+            return file.read(MAX_BYTES)
+    except OSError as error:
+        raise UnreachableFile(_reason(error)) from error
 
 
 def _names(folder: Path) -> tuple[list[str], set[str]]:

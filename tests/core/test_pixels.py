@@ -87,6 +87,6 @@ def test_other_pixels_need_another_name_of_the_method():
     # METHOD is part of every cache key: who changes one of these two must change the other.
     digest = hashlib.sha256(shrink(noise(50, 70), 32).tobytes()).hexdigest()[:16]
     assert (METHOD, digest) == (
-        "gray by decoder 1, stretched to a square, Pillow BOX filter",
+        "gray by decoder 2, stretched to a square, Pillow BOX filter",
         "1ca3080735e66748",
     )

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data_checks.images.listing import MAX_BYTES, Entry, UnreachableFile, is_sidecar, list_files, read_bytes
+from data_checks.images.listing import (
+    MAX_BYTES,
+    Entry,
+    UnreachableFile,
+    is_sidecar,
+    list_files,
+    read_bytes,
+    read_file,
+)
 from data_checks.reasons import UNREACHABLE, UNREADABLE
 
 #: Letters that people and cameras put into names, and some that they should not.
@@ -350,3 +358,26 @@ def test_every_reason_says_what_to_do():
         assert str(UnreachableFile(reason)) == f"{reason}: {text}"
         assert text.endswith(".")
         assert ". " in text  # what it is, and what to do
+
+
+def test_a_pipe_that_takes_the_place_of_a_file_is_not_waited_for(tmp_path):
+    put(tmp_path / "a" / "x.png", b"12345")
+    (entry,) = list_files(tmp_path, ["a"])
+    (tmp_path / "a" / "x.png").unlink()
+    os.mkfifo(tmp_path / "a" / "x.png")
+    for read in (lambda: read_bytes(tmp_path, entry), lambda: read_file(tmp_path, "a/x.png")):
+        with pytest.raises(UnreachableFile) as caught:
+            read()
+        assert caught.value.reason == "not_a_file"
+
+
+def test_a_file_read_again_may_not_lead_out_of_the_root(tmp_path):
+    put(tmp_path / "outside.png", b"1")
+    (tmp_path / "root" / "a").mkdir(parents=True)
+    (tmp_path / "root" / "a" / "x.png").symlink_to(tmp_path / "outside.png")
+    for path in ("a/x.png", "../outside.png"):
+        with pytest.raises(UnreachableFile) as caught:
+            read_file(tmp_path / "root", path)
+        assert caught.value.reason == "outside_root"
+    with pytest.raises(UnreachableFile):
+        read_file(tmp_path / "root", "a/nothing.png")

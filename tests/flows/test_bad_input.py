@@ -81,8 +81,8 @@ def unreadable_files() -> dict[str, tuple[bytes, str]]:
             b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n",
             "git_lfs_pointer",
         ),
-        ".DS_Store": (b"\x00\x00\x00\x01Bud1", "not_an_image"),
-        "image.png:Zone.Identifier": (b"[ZoneTransfer]\r\nZoneId=3\r\n", "not_an_image"),
+        ".DS_Store": (b"\x00\x00\x00\x01Bud1", "sidecar"),
+        "image.png:Zone.Identifier": (b"[ZoneTransfer]\r\nZoneId=3\r\n", "sidecar"),
     }
 
 

@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect import State
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName
 
 from flows.train_all import train_all
 from tasks.core.report import DiseasesFailed, Report
@@ -88,9 +89,10 @@ def test_a_disease_whose_folder_is_missing_fails_alone_and_names_the_mending_lin
         "arthritis": "failed",
     }
     failed = outcome(broken, "arthritis")
-    assert failed.reason.startswith("class_folder_missing: 'arthritis/positive' was looked for")
+    assert failed.reason.startswith("class_folder_missing: A class folder of the source is not there")
+    assert "'arthritis/positive' was looked for" in failed.reason
     assert "did you mean 'postive'?" in failed.reason
-    assert 'write the class name as "postive"' in failed.reason
+    assert 'write positive = ["postive"]' in failed.reason
     assert failed.repeat.startswith("radtrain train fast --disease arthritis --data ")
     assert broken.exit_code() == 11
 
@@ -198,7 +200,8 @@ def test_no_patient_and_no_file_name_reaches_mlflow(ground, whole):
 
 def test_the_flow_run_is_named_by_profile_and_date_and_every_disease_has_its_tasks(whole):
     with get_client(sync_client=True) as client:
-        run = client.read_flow_runs(limit=1)[0]
+        named = FlowFilter(name=FlowFilterName(any_=["train-all"]))
+        run = client.read_flow_runs(flow_filter=named, limit=1)[0]
         assert run.name.startswith("fast 20")
         names = {task.name for task in client.read_task_runs()}
     for disease in DISEASES:
