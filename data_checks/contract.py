@@ -116,13 +116,11 @@ EVIDENCE = (
     Column("label", pa.int8(), True, "as in the manifest", low=0, high=1),
     Column("split", pa.string(), True, "as in the manifest", values=SPLITS),
     Column("reason", pa.string(), True, "as in the manifest", values=_REASONS),
-    Column("shipped_split", pa.string(), True, "of the folder that it lies in", values=SPLITS),
     Column("format", pa.string(), True, "image format by content", values=FORMATS),
     Column("named_format", pa.string(), True, "image format that the file's ending claims", values=FORMATS),
     Column("shortest", pa.int32(), True, "px, the shorter side", low=0),
     Column("aspect", pa.float64(), True, "longer side over shorter side, 1 and more", low=1),
     Column("contrast", pa.float64(), True, "as in the facts", low=0, high=127.5),
-    Column("black", pa.float64(), True, "as in the facts", low=0, high=1),
     Column("white", pa.float64(), True, "as in the facts", low=0, high=1),
     Column(
         "polarity",
@@ -132,7 +130,9 @@ EVIDENCE = (
         low=-1,
         high=1,
     ),
-    Column("contradicted", pa.bool_(), False, "a copy of it that is not byte-identical has the other label"),
+    Column(
+        "contradicted", pa.bool_(), False, "of copies that are not byte-identical, some have the other label"
+    ),
     Column("turned", pa.bool_(), False, "it is a flipped or quarter-turned copy of another image"),
     Column("copied", pa.bool_(), False, "it is a near-duplicate of another image, as it stands"),
     Column("named_copy", pa.bool_(), False, "its name says that it was made from another file"),
@@ -158,27 +158,20 @@ COUNTS = (
     Column("split", pa.string(), False, "train, validation or test", values=SPLITS),
     Column("label", pa.int8(), False, "1 positive, 0 negative", low=0, high=1),
     Column("images", pa.int64(), False, "used images", low=0),
-    Column("groups", pa.int64(), False, "groups that they belong to", low=0),
 )
 
 SHIPPED = (
     Column("disease", pa.string(), False, "key of the catalog", pattern=_KEY, unique=True),
-    Column(
-        "refused", pa.bool_(), False, "the catalog asks for the shipped split, and it is not fit to be used"
-    ),
-    Column(
-        "test_images", pa.int64(), False, "images of the shipped test split; 0 where none is shipped", low=0
-    ),
-    Column(
-        "leaking",
-        pa.int64(),
-        False,
-        "those with a copy or their own patient in the shipped training split",
-        low=0,
-    ),
-    Column("identical", pa.int64(), False, "those whose very bytes stand there", low=0),
+    Column("test_images", pa.int64(), False, "images of the shipped test split; 0: none is shipped", low=0),
+    Column("leaking", pa.int64(), False, "those tied to its training split, over other images too", low=0),
+    Column("identical", pa.int64(), False, "those whose very bytes stand in the training split", low=0),
     Column("patients", pa.int64(), False, "patients that stand in several shipped splits", low=0),
-    Column("unmatched", pa.bool_(), False, "the catalog has a pattern of patients, and it matches no path"),
+    Column("refused", pa.bool_(), False, "the catalog asks for the shipped split, and it cannot be used"),
+    Column("unmatched", pa.bool_(), False, "the catalog's pattern of patients matches no path"),
+    Column(
+        "missed", pa.int64(), False, "files whose patient a pattern that matches others does not find", low=0
+    ),
+    Column("unknown", pa.bool_(), False, "the catalog has no pattern, and no file tells its patient"),
 )
 
 AUDIT = (

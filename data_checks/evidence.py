@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from data_checks.contract import CLASSES, COUNTS, EVIDENCE, FOLDERS, SPLITS, Column
+from data_checks.copies.components import clusters
 from data_checks.folders.sources import ClassFolder
 from data_checks.images.polarity import polarity
 from data_checks.reasons import EXCLUDED
@@ -66,17 +67,16 @@ class Shipped:
     patients: int
     refused: bool
     unmatched: bool
+    missed: int
+    unknown: bool
 
 
-def gather(
-    rows: pd.DataFrame, facts: pd.DataFrame, folders: Iterable[ClassFolder], copies: Copies
-) -> pd.DataFrame:
+def gather(rows: pd.DataFrame, facts: pd.DataFrame, copies: Copies) -> pd.DataFrame:
     """Return the evidence of one disease, one row per manifest row.
 
     Args:
         rows: its manifest.
-        facts: indexed by path; columns format, width, height, contrast, black, white, thumbnail, border.
-        folders: its class folders.
+        facts: indexed by path; columns format, width, height, contrast, white, thumbnail, border.
         copies: which images are copies; `elsewhere` is left False, for it takes all diseases.
     """
     known = facts.loc[rows["path"]].reset_index(drop=True)
@@ -90,13 +90,11 @@ def gather(
             "label": rows["label"],
             "split": rows["split"],
             "reason": rows["reason"],
-            "shipped_split": _shipped_splits(rows["path"], folders),
             "format": known["format"],
             "named_format": [_claimed(path) for path in rows["path"]],
             "shortest": sides.min(axis=1),
             "aspect": sides.max(axis=1) / sides.min(axis=1).where(sides.min(axis=1) > 0),
             "contrast": known["contrast"],
-            "black": known["black"],
             "white": known["white"],
             "polarity": _polarity(rows, known),
             **pairs,
@@ -129,13 +127,13 @@ def count_classes(disease: str, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def count_splits(disease: str, rows: pd.DataFrame) -> pd.DataFrame:
-    """Return how many images and groups of each class each split holds."""
+    """Return how many images of each class each split holds."""
     used = rows[rows["reason"].isna()]
     counted = []
     for split in SPLITS:
         for label in (0, 1):
             part = used[(used["split"] == split) & (used["label"] == label)]
-            counted.append((disease, split, label, len(part), part["group"].nunique()))
+            counted.append((disease, split, label, len(part)))
     return _table(counted, COUNTS)
 
 
@@ -145,14 +143,6 @@ def _table(rows: list[tuple], columns: tuple[Column, ...]) -> pd.DataFrame:
 
 def _claimed(path: str) -> str | None:
     return ENDINGS.get(PurePosixPath(path).suffix.lower())
-
-
-def _shipped_splits(paths: pd.Series, folders: Iterable[ClassFolder]) -> pd.Series:
-    found = pd.Series([None] * len(paths), paths.index, dtype=object)
-    for folder in folders:
-        if folder.shipped_split is not None:
-            found[paths.str.startswith(f"{folder.path}/")] = folder.shipped_split
-    return found
 
 
 def _polarity(rows: pd.DataFrame, known: pd.DataFrame) -> pd.Series:
@@ -172,14 +162,15 @@ def _bytes(column: pd.Series) -> np.ndarray:
 def _flags(rows: pd.DataFrame, copies: Copies) -> dict[str, pd.Series]:
     """Return for each row whether its image is a copy as it stands, turned, or stands in both classes."""
     n = len(copies.images)
-    copied, turned, contradicted = (np.zeros(n, dtype=bool) for _ in range(3))
+    copied, turned = (np.zeros(n, dtype=bool) for _ in range(2))
     left, right = copies.pairs[:, 0], copies.pairs[:, 1]
     for flag, chosen in ((copied, ~copies.turned), (turned, copies.turned)):
         flag[left[chosen]] = flag[right[chosen]] = True
-    first = rows.drop_duplicates("image").set_index("image")["label"].reindex(copies.images)
-    label = first.astype("float64").to_numpy()
-    torn = ~np.isnan(label[left]) & ~np.isnan(label[right]) & (label[left] != label[right])
-    contradicted[left[torn]] = contradicted[right[torn]] = True
+    # By whole clusters: of equal hashes only one is paired with the rest.
+    cluster = pd.Series(clusters(n, copies.pairs), copies.images)
+    used = rows[rows["reason"].isna()]
+    labels = used["label"].groupby(used["image"].map(cluster)).nunique()
+    contradicted = cluster.map(labels).to_numpy() > 1
     place = copies.images.get_indexer(pd.Index(rows["image"]))
     is_known = place >= 0
     return {

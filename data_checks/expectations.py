@@ -265,8 +265,8 @@ class ExpectColumnValuesToFitAPattern(ColumnMapExpectation):
 class ExpectGroupsToStayInOneSplit(MulticolumnMapExpectation):
     """Expect what must not be parted in one split; columns: disease, group, split, reason."""
 
-    map_metric = _of_rows(row_rules.groups_in_one_split)
-    description: str | None = "A group stands in one split of its disease, unless what ties it is left out."
+    map_metric = _of_rows(row_rules.in_one_split)
+    description: str | None = "A group stands in one split of its disease."
 
 
 class ExpectPatientsToStayInOneSplit(MulticolumnMapExpectation):

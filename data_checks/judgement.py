@@ -86,7 +86,8 @@ def _broken(tables: Mapping[str, pd.DataFrame], result: Judged, diseases: Sequen
     """Return what to say of a table that does not keep its contract: of its diseases, or of all."""
     said = result.expectation
     bad = tables[said.table].iloc[list(result.failing)]
-    named = list(dict.fromkeys(bad["disease"])) if "disease" in bad and len(bad) else list(diseases)
+    owners = bad if "disease" in bad else tables["manifest"][tables["manifest"]["path"].isin(bad["path"])]
+    named = list(dict.fromkeys(owners["disease"])) if len(bad) else list(diseases)
     about = ", ".join(f"{key} {value}" for key, value in said.arguments.items())
     return [
         Finding(

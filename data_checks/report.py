@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from data_checks.findings import CODES, Finding
+from data_checks.findings import Finding
 
 #: What a verdict may be. `skipped` is a disease that the catalog has switched off.
 State = Literal["pass", "warn", "fail", "skipped"]
@@ -18,7 +18,7 @@ State = Literal["pass", "warn", "fail", "skipped"]
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """How well something without anatomy predicts the label (contract: AUDIT).
+    """How well a probe of the shortcut audit predicts the label (contract: AUDIT).
 
     Attributes:
         probe: one of contract.PROBES.
@@ -86,6 +86,11 @@ class Verdict:
     def images(self) -> int:
         """Used images."""
         return sum(self.negatives.values()) + sum(self.positives.values())
+
+    @property
+    def best_shortcut(self) -> Audited | None:
+        """The probe whose interval has the highest lower end; None where nothing was audited."""
+        return max(self.audit, key=lambda audited: audited.low or 0.0, default=None)
 
     def of(self, severity: str) -> list[Finding]:
         """Return the findings of one severity."""
@@ -157,11 +162,6 @@ class CheckReport:
             "seconds": round(self.seconds, 3),
             "diseases": {v.disease: v.to_json(tracked=tracked) for v in self.verdicts},
         }
-
-
-def meaning(finding: Finding) -> str:
-    """Return what a finding's code means."""
-    return CODES[finding.code]
 
 
 def _gravest(states: list[State]) -> State:

@@ -54,24 +54,6 @@ def fits_pattern(values: pd.Series, pattern: str) -> np.ndarray:
     return _each(values, lambda value: isinstance(value, str) and fits(value) is not None)
 
 
-def groups_in_one_split(rows: pd.DataFrame) -> np.ndarray:
-    """Return which rows are of a group that stands in one split, or whose tie is left out.
-
-    An image that ties together what was divided before it came is excluded, and the two parts stay where they were:
-    their group stands in two splits, and no image of one is a copy of an image of the other.
-
-    Args:
-        rows: four columns: disease, group, split, reason.
-    """
-    disease, group, split, reason = rows.columns
-    # A second file of the same bytes ties nothing that the first does not.
-    left_out = rows[reason].notna() & (rows[reason] != "duplicate") & rows[group].notna()
-    tied = pd.MultiIndex.from_frame(rows.loc[left_out, [disease, group]])
-    return in_one_split(rows[[disease, group, split]]) | pd.MultiIndex.from_frame(
-        rows[[disease, group]]
-    ).isin(tied)
-
-
 def in_one_split(rows: pd.DataFrame) -> np.ndarray:
     """Return which rows have something that stands in one split of the disease.
 

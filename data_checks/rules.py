@@ -83,7 +83,7 @@ def _copy_rules() -> list[Rule]:
     return [
         _rule("duplicates", "note", "evidence", _none_of("duplicate"), "{n} of {total} files hold the same bytes as another one of their class; one of each is used.", "nothing to do; the copies may be deleted", _where_copied),
         _rule("contradictory_labels", "warn", "evidence", _none_of("contradictory_label"), _contradictions, "remove each from the class that it does not belong to"),
-        _used("contradictory_copies", "warn", _false("contradicted"), "{n} of {total} images have a copy, re-encoded or turned, in the other class: one of the two labels is wrong.", "look at them on the page of the check (--html FILE), and remove each from the class that it does not belong to"),
+        _used("contradictory_copies", "warn", _false("contradicted"), "{n} of {total} images are copies of each other, re-encoded or turned, and stand in both classes: one label of each is wrong.", "look at them on the page of the check (--html FILE), and remove each from the class that it does not belong to"),
         _used("near_duplicates", "note", _false("copied"), "{n} of {total} images are re-encoded, resized or brightened copies of each other.", healed),
         _used("turned_copies", "note", _false("turned"), "{n} of {total} images are flipped or turned copies of each other.", healed),
         _used("named_copies", "note", _false("named_copy"), "{n} of {total} images are named as copies of another file.", healed),
@@ -107,8 +107,10 @@ def _set_rules(limits: Mapping[str, Mapping[str, Any]]) -> list[Rule]:
     return [
         _rule("shipped_split_leaks", "warn", "shipped", _within("leaking", high=0), _leak, own),
         _rule("patient_in_several_splits", "warn", "shipped", _within("patients", high=0), lambda bad, _: f"in the split that the source ships, {bad['patients'].sum()} patients stand in more than one part.", own),
-        _rule("shipped_split_refused", "warn", "shipped", _false("refused"), "the catalog asks for the shipped split, but it does not put every image into train, validation or test, or it parts a patient or copies; radtrain divides the images itself.", "remove use_shipped_split from the disease's table, or name all three in splits of every source"),
+        _rule("shipped_split_refused", "warn", "shipped", _false("refused"), "the catalog asks for the shipped split, but it does not put every image into train, validation or test, it parts a patient or copies, or images were divided otherwise before; radtrain divides the images itself.", "remove use_shipped_split from the disease's table, or name all three in splits of every source"),
         _rule("patient_unmatched", "warn", "shipped", _false("unmatched"), "the pattern of patients matches no path: every image counts as a patient of its own.", "correct the key patient of the disease's table; it is searched in the path below the data root"),
+        _rule("patient_missed", "warn", "shipped", _within("missed", high=0), lambda bad, _: f"the pattern of patients does not match {bad['missed'].sum()} files: each of them counts as a patient of its own.", "widen the key patient of the disease's table, or see that these files stand alone"),
+        _rule("patient_unknown", "note", "shipped", _false("unknown"), "patients are not known: every image counts as a patient of its own, and intervals are by image.", "if names or folders tell the patient, say so with the key patient of the disease's table"),
         _rule("shortcut", "warn", "audit", _within("bare", high=limits["shortcut"]["bare_above"]), _shortcut, "collect both classes alike (one source, one way of export), or judge the score against these figures"),
         _rule("coarse_shortcut", "warn", "audit", _within("coarse", high=limits["shortcut"]["coarse_above"]), lambda bad, _: f"8 x 8 gray squares alone predict the label with {_aurocs(bad)}.", "look whether the classes differ in brightness, crop or position; judge the score against this figure"),
         _rule("labels_changed", "warn", "changes", _within("relabelled", high=0), lambda bad, _: f"{bad['relabelled'].sum()} images have another label than in the last run that trained on them.", "see that this was meant; figures from before and after are not comparable"),
@@ -184,13 +186,13 @@ def _endings(bad: pd.DataFrame, looked: pd.DataFrame) -> str:
 
 def _where_copied(bad: pd.DataFrame, looked: pd.DataFrame) -> str:
     """Say which folders copy which: a folder of samples, a split that repeats the other."""
-    used = looked[~looked["path"].isin(bad["path"])].drop_duplicates("image").set_index("image")["path"]
+    kept = looked[looked["reason"] != "duplicate"].drop_duplicates("image").set_index("image")["path"]
     pairs = Counter(
-        (PurePosixPath(copy).parent, PurePosixPath(used[image]).parent)
+        (PurePosixPath(copy).parent, PurePosixPath(kept[image]).parent)
         for copy, image in zip(bad["path"], bad["image"], strict=True)
     )
     return "; ".join(
-        f"{n} files of '{copy}' are also in '{kept}'" for (copy, kept), n in pairs.most_common(6)
+        f"{n} files of '{copy}' are also in '{other}'" for (copy, other), n in pairs.most_common(6)
     )
 
 
@@ -222,14 +224,14 @@ def _splits(bad: pd.DataFrame) -> str:
 def _leak(bad: pd.DataFrame, _: pd.DataFrame) -> str:
     leaking, total, identical = (int(bad[c].sum()) for c in ("leaking", "test_images", "identical"))
     return (
-        f"in the split that the source ships, {leaking} of {total} test images ({leaking / total:.0%}) have a copy or "
-        f"their own patient among the training images, {identical} of them byte for byte; radtrain divides the "
+        f"in the split that the source ships, {leaking} of {total} test images ({leaking / total:.0%}) are tied to the "
+        f"training images by a copy, a name or a patient, {identical} of them byte for byte; radtrain divides the "
         "images itself."
     )
 
 
 def _shortcut(bad: pd.DataFrame, _: pd.DataFrame) -> str:
-    return f"without any anatomy the label is predicted with {_aurocs(bad)}."
+    return f"each of these alone predicts the label, with {_aurocs(bad)}."
 
 
 def _aurocs(bad: pd.DataFrame) -> str:

@@ -29,7 +29,7 @@ _KEYS = {
 #: What must hold between the rows of a table: kind, and the columns that it reads.
 _BETWEEN_ROWS = {
     "manifest": (
-        ("expect_groups_to_stay_in_one_split", ("disease", "group", "split", "reason")),
+        ("expect_groups_to_stay_in_one_split", ("disease", "group", "split")),
         ("expect_patients_to_stay_in_one_split", ("disease", "patient", "split")),
         ("expect_used_images_to_stand_once", ("disease", "image", "reason")),
         ("expect_used_images_to_have_one_label", ("disease", "image", "label", "reason")),

@@ -146,12 +146,13 @@ def _check(said: argparse.Namespace) -> int:
     settings = read_settings(os.environ, data=said.data, home=said.home, catalog=said.catalog)
     is_new = said.fix and settings.catalog is not None and not settings.catalog.exists()
     look = _plan_check(replace(settings, catalog=None) if is_new else settings, said.disease)
+    page = _page_place(said.html) if said.html else None
     _prepare(settings)
 
     from flows.terminal import following, show_check, show_difference
     from flows.validate_data import as_function, check_images
 
-    with following(len(look.diseases)):
+    with following(0):
         report = check_images(look, step=as_function).report
     mends = [finding.mend for verdict in report.verdicts for finding in verdict.findings if finding.mend]
     if said.fix and mends:
@@ -161,18 +162,31 @@ def _check(said: argparse.Namespace) -> int:
         show_difference(planned)
         write_mend(planned)
         look = _plan_check(settings, said.disease)
-        with following(len(look.diseases)):
+        with following(0):
             report = check_images(look, step=as_function).report
-    page = None
-    if said.html:
+    if page is not None:
         from tasks.publish_check import draw_page
 
-        page = draw_page(look, report, Path(said.html).expanduser().absolute())
+        draw_page(look, report, page)
     if said.json:
         print(json.dumps(report.to_json()))
     else:
         show_check(report, page)
     return ChecksFailed.exit_code if report.failed() else 0
+
+
+def _page_place(said: str) -> Path:
+    """Return where the page is to be written; found out before the images are read, not after."""
+    page = Path(os.path.expanduser(said)).absolute()
+    if os.path.isdir(page):
+        raise StorageError(
+            "The page cannot be written.",
+            where=page,
+            expected="a file",
+            received="a folder",
+            fix=f"name a file in it: --html {page / 'check.html'}",
+        )
+    return page
 
 
 def _plan_check(settings: Settings, diseases: list[str] | None) -> Any:
@@ -232,7 +246,7 @@ def _run_flow(said: argparse.Namespace, settings: Settings, profile: str, diseas
         with following(len(wanted)):
             state: Any = train_all(
                 profile=profile,
-                diseases=list(wanted),
+                diseases=diseases,
                 seed=said.seed,
                 overrides=overrides,
                 data=str(settings.data) if settings.data else None,

@@ -6,6 +6,9 @@ Progress goes to stderr, so that stdout holds nothing but the result.
 from __future__ import annotations
 
 import contextlib
+import io
+import os
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -71,7 +74,7 @@ class _Follower:
 @contextlib.contextmanager
 def following(diseases: int) -> Iterator[None]:
     """Show the progress of the run in this context on stderr."""
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     progress = Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
     with progress, listening(_Follower(progress, console, diseases)):
         yield
@@ -88,14 +91,14 @@ _SEVERITIES = {"fail": "red", "warn": "yellow", "note": "dim"}
 
 def show_check(report: CheckReport, page: Path | None) -> None:
     """Print the table of verdicts, then every fault with what mends it; notes are told in one line each."""
-    console = Console()
+    console = _console()
     console.width = max(console.width, TABLE_WIDTH)
     table = Table(
         title="Data checks. Not for diagnosis.", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
     )
     for name in ("disease", "verdict"):
         table.add_column(name, no_wrap=True)
-    for name in ("files", "images", "train -/+", "validation -/+", "test -/+", "without anatomy"):
+    for name in ("files", "images", "train -/+", "validation -/+", "test -/+", "best shortcut"):
         table.add_column(name, justify="right", no_wrap=True)
     for verdict in report.verdicts:
         table.add_row(*_check_row(verdict))
@@ -115,7 +118,7 @@ def show_check(report: CheckReport, page: Path | None) -> None:
 
 def show_difference(mended: Mended) -> None:
     """Print how the catalog is about to change, on stderr."""
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     _say(console, f"{mended.path}:", "bold")
     styles = {"+": "green", "-": "red"}
     for line in mended.difference.splitlines():
@@ -128,8 +131,8 @@ def _check_row(verdict: Verdict) -> list[Text]:
         f"{verdict.negatives[split]}/{verdict.positives[split]}" if split in verdict.negatives else "-"
         for split in SPLITS
     ]
-    audit = max(verdict.audit, key=lambda audited: audited.low or 0.0, default=None)
-    said = "-" if audit is None else f"{audit.probe} {audit.auroc:.2f}"
+    best = verdict.best_shortcut
+    said = "-" if best is None else f"{best.probe} {best.auroc:.2f}"
     cells = [str(verdict.files or "-"), str(verdict.images or "-"), *counts, said]
     return [Text(verdict.disease), Text(word, style=style), *map(Text, cells)]
 
@@ -154,7 +157,7 @@ def _say_finding(console: Console, finding: Finding) -> None:
 
 def show_report(report: Report) -> None:
     """Print the table of diseases, what the checks found, and each failure with the command to repeat it."""
-    console = Console()
+    console = _console()
     console.width = max(console.width, TABLE_WIDTH)
     title = f"train-all/{report.profile}: test rows, 95 % intervals by patient. Not for diagnosis."
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -189,6 +192,24 @@ def _row(outcome: Outcome) -> list[Text]:
         f"{outcome.features_cached:.0%}" if images else "-",
     ]
     return [Text(cell, style="" if good else "red") for cell in cells]
+
+
+class _Console(Console):
+    """Goes on where the reader went away, as `head` does: the exit code is still that of the report."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self.file.fileno())  # or the interpreter complains when it flushes at its end
+        os.close(nowhere)
+
+
+def _console(*, stderr: bool = False) -> Console:
+    """Return a console that writes as escapes what the terminal's encoding lacks: a name must not end the program."""
+    stream = sys.stderr if stderr else sys.stdout
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+    return _Console(stderr=stderr)
 
 
 def _say(console: Console, text: str, style: str = "") -> None:

@@ -40,19 +40,19 @@ from tasks.record_run import (
     record_disease,
     record_failure,
 )
-from tasks.store import disease_folder, facts_path, image_paths, prepare_home, write_json
+from tasks.store import disease_folder, image_paths, prepare_home, write_json
 from tasks.train_classifier import train_classifier
 from tasks.worker import Trained, Worker, start_worker
 
 #: The futures of one disease, in the order in which they come about.
-_Line = tuple[PrefectFuture[Trained], PrefectFuture[Evaluated], PrefectFuture[Recorded]]
+_Line = tuple[PrefectFuture[Trained], PrefectFuture[Evaluated], PrefectFuture[Recorded], PrefectFuture[None]]
 
 
 def _run_name() -> str:
     return f"{flow_run.parameters['profile']} {datetime.now().astimezone():%Y-%m-%d %H:%M}"
 
 
-#: Each disease holds at most three threads, two of them waiting for the one before.
+#: Each disease holds at most four threads, three of them waiting for the one before.
 _THREADS: Any = ThreadPoolTaskRunner(max_workers=32)
 
 
@@ -100,10 +100,18 @@ def train_all(
             raise
     run_id = opening.result().run_id
     folder = str(settings.home / "runs" / run_id)
-    final = Report(run_id, profile, outcomes, seconds, without_secret(settings.tracking_uri), folder)
+    final = Report(
+        run_id,
+        profile,
+        outcomes,
+        seconds,
+        without_secret(settings.tracking_uri),
+        folder,
+        tuple(work.skipped),
+    )
     write_json(settings.home / "runs" / run_id / "report.json", final.to_json())
     for outcome in final.failed():
-        get_run_logger().error("%s failed: %s. Repeat it: %s", outcome.disease, outcome.cause, outcome.repeat)
+        get_run_logger().error("%s failed: %s.", outcome.disease, outcome.cause)
     if final.failed():
         return Failed(message=final.message(), data=DiseasesFailed(final))
     return Completed(message=final.message(), data=final)
@@ -127,6 +135,7 @@ def _train_diseases(
         work.pixels,
         work.features,
     )
+    publishing.result()
     lines = {
         key: _submit(work, worker, manifest, verdicts[key], recording)
         for key, manifest in checked.manifests.items()
@@ -140,7 +149,6 @@ def _train_diseases(
             outcome = work.failed_checks(verdicts[key])
         outcomes.append(outcome if outcome.run_id else record_failure(recording, work, outcome))
         report("train", len(outcomes), len(work.diseases))
-    publishing.result()
     costs = {**(checked.scan.costs() if checked.scan else {}), **extraction.costs()}
     return tuple(outcomes), costs
 
@@ -148,7 +156,7 @@ def _train_diseases(
 def _submit(
     work: Work, worker: Worker, manifest: DiseaseManifest, verdict: Verdict, recording: Recording
 ) -> _Line:
-    """Start the line of one disease: train, evaluate, record; each waits for the one before."""
+    """Start the line of one disease: train, evaluate, record, accept; each waits for the one before."""
     plan = work.plan(manifest)
     folder = disease_folder(work.settings.home, recording.run_id, manifest.disease)
     # Any: a future stands for the value that Prefect hands to the next task.
@@ -156,7 +164,9 @@ def _submit(
     evaluated: Any = evaluate_classifier.submit(
         worker, plan, folder, manifest, verdict, work.features, trained
     )
-    return trained, evaluated, record_disease.submit(recording, plan, folder, verdict, trained, evaluated)
+    recorded: Any = record_disease.submit(recording, plan, folder, verdict, trained, evaluated)
+    waiting: Any = accept_data.submit(work.look(), manifest, wait_for=[recorded])  # pyright: ignore[reportCallIssue]
+    return trained, evaluated, recorded, waiting
 
 
 def _settle(work: Work, verdict: Verdict, manifest: DiseaseManifest, line: _Line, cached: float) -> Outcome:
@@ -168,5 +178,4 @@ def _settle(work: Work, verdict: Verdict, manifest: DiseaseManifest, line: _Line
             return work.failed(verdict, manifest, error, cached)
     trained, evaluated, recorded = line[0].result(), line[1].result(), line[2].result()
     seconds = trained.duration_s + evaluated.duration_s + recorded.duration_s
-    accept_data(work.settings.home, manifest, facts_path(work.settings.home, work.root))
     return work.completed(verdict, manifest, evaluated.test, seconds, cached, recorded.run_id)

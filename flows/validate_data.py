@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -68,9 +69,10 @@ def check_images(look: Look, *, step: Callable[[Task[..., Any]], Callable[..., A
         DataNotFound: it is the wrong root.
         StorageError: the home folder cannot be written.
     """
+    began = time.perf_counter()
     home = look.settings.home
     facts = facts_path(home, look.root)
-    missing = step(check_folders)(look.root, look.diseases)
+    missing = step(check_folders)(look.root, look.diseases, whole=look.whole)
     present = {key: disease for key, disease in look.diseases.items() if not failures(missing, key)}
     scan: Scan | None = None
     manifests: dict[str, DiseaseManifest] = {}
@@ -80,6 +82,7 @@ def check_images(look: Look, *, step: Callable[[Task[..., Any]], Callable[..., A
         scan = step(scan_images)(look.root, class_folders(present), facts, look.pixels, look.features)
         manifests = step(build_manifest)(facts, present, look.split, home)
     report: CheckReport = step(judge_data)(look, missing, scan, manifests)
+    report = replace(report, seconds=time.perf_counter() - began)
     stopped = {verdict.disease for verdict in report.failed()}
     ready = {key: manifest for key, manifest in manifests.items() if key not in stopped}
     return Checked(report, ready, scan)

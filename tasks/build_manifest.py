@@ -46,6 +46,7 @@ class DiseaseManifest:
     Attributes:
         disease: key of the catalog.
         path: Parquet file with the contract's MANIFEST columns.
+        facts: Parquet file with the contract's FACTS columns, of the files of this manifest as they were then.
         evidence: Parquet file with the contract's EVIDENCE columns.
         key: digest of all that decides manifest and evidence, paths included.
         digest: of what is trained and tested on, 64 hexadecimal digits.
@@ -57,6 +58,7 @@ class DiseaseManifest:
 
     disease: str
     path: Path
+    facts: Path
     evidence: Path
     key: str
     digest: str
@@ -78,7 +80,7 @@ def build_manifest(
     Raises:
         StorageError: the home folder cannot be written, or a ledger of splits is damaged.
     """
-    known = read_table(facts, _DECIDING).to_pandas()
+    known = read_table(facts).to_pandas()
     return {key: _build_one(key, disease, known, split, home) for key, disease in diseases.items()}
 
 
@@ -87,13 +89,14 @@ def _build_one(
 ) -> DiseaseManifest:
     folders = list(disease.class_folders(key))
     files = pd.concat([_files_of(folder, known) for folder in folders], ignore_index=True)
+    files = files.drop_duplicates(["path", "label"])  # a folder that is named twice counts once
     rule = Rule(
         disease.patient, disease.use_shipped_split, split.validation_share, split.test_share, split.seed
     )
     ledger = ledger_path(home, key, rule.digest())
     with alone(ledger.with_suffix(".lock")):
         before = _read_ledger(ledger)
-        earlier = _recalled(home, _deciding(key, files, rule, before))
+        earlier = _recalled(home, _deciding(key, folders, files, rule, before))
         if earlier is not None:
             return earlier
         manifest = build(key, files.rename(columns={"sha256": "image"}), rule, before=before)
@@ -101,17 +104,14 @@ def _build_one(
         after = {**before, **dict(zip(used["image"], used["split"], strict=True))}
         _extend_ledger(ledger, before, after)
     # The images that are new stand in the ledger now; built again, they give the same manifest.
-    decided = _deciding(key, files, rule, after)
-    path = manifest_path(home, key, manifest.digest)
-    write_table(path, pa.Table.from_pandas(manifest.rows, schema(MANIFEST), preserve_index=False))
-    measured = known.drop_duplicates("path").set_index("path")
-    evidence = gather(manifest.rows, measured, folders, manifest.copies)
-    beside = evidence_path(home, key, decided)
-    write_table(beside, pa.Table.from_pandas(evidence, schema(EVIDENCE), preserve_index=False))
+    decided = _deciding(key, folders, files, rule, after)
+    measured = files.drop_duplicates("path")[[column.name for column in FACTS]]
+    evidence = gather(manifest.rows, measured.set_index("path"), manifest.copies)
     built = DiseaseManifest(
         disease=key,
-        path=path,
-        evidence=beside,
+        path=_write(manifest_path(home, key, decided), manifest.rows, MANIFEST),
+        facts=_write(evidence_path(home, key, decided, "facts"), measured, FACTS),
+        evidence=_write(evidence_path(home, key, decided, "evidence"), evidence, EVIDENCE),
         key=decided,
         digest=manifest.digest,
         counts={name: int((used["split"] == name).sum()) for name in SPLITS},
@@ -130,7 +130,8 @@ def _recalled(home: Path, key: str) -> DiseaseManifest | None:
         earlier = None if said is None else _MANIFEST.validate_json(said)
         if earlier is None or not _is_sound(earlier.path, MANIFEST, earlier.files):
             return None
-        return earlier if _is_sound(earlier.evidence, EVIDENCE, earlier.files) else None
+        beside = ((earlier.evidence, EVIDENCE), (earlier.facts, FACTS))
+        return earlier if all(_is_sound(path, columns, earlier.files) for path, columns in beside) else None
     except (pa.ArrowException, ValueError, OSError):  # built anew
         return None
 
@@ -140,10 +141,16 @@ def _is_sound(path: Path, columns: tuple[Column, ...], rows: int) -> bool:
     return table.schema.equals(schema(columns)) and table.num_rows == rows
 
 
-def _deciding(key: str, files: pd.DataFrame, rule: Rule, ledger: Mapping[str, str]) -> str:
+def _write(path: Path, rows: pd.DataFrame, columns: tuple[Column, ...]) -> Path:
+    return write_table(path, pa.Table.from_pandas(rows, schema(columns), preserve_index=False))
+
+
+def _deciding(
+    key: str, folders: list[ClassFolder], files: pd.DataFrame, rule: Rule, ledger: Mapping[str, str]
+) -> str:
     """Return a digest of all that decides a manifest and its evidence, the code included."""
-    said = hashlib.sha256(f"{code_digest()}|{key}|{rule.digest()}|{asdict(rule)}|".encode())
-    ordered = files.sort_values(["path", "label"], kind="stable")
+    said = hashlib.sha256(f"{code_digest()}|{key}|{folders}|{rule.digest()}|{asdict(rule)}|".encode())
+    ordered = files.sort_values(["path", "label"], kind="stable")[[*_DECIDING, "label", "shipped_split"]]
     table = pa.Table.from_pandas(ordered, preserve_index=False).replace_schema_metadata(None)
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as stream:

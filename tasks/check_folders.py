@@ -20,8 +20,13 @@ from tasks.core.errors import DataNotFound
 
 
 @task(name="check-folders", cache_policy=NO_CACHE)
-def check_folders(root: Path, diseases: Mapping[str, Disease]) -> list[Finding]:
+def check_folders(root: Path, diseases: Mapping[str, Disease], *, whole: bool) -> list[Finding]:
     """Return what is missing of the folders that the catalog names.
+
+    Args:
+        root: the data root.
+        diseases: those that are checked.
+        whole: they are all that the catalog has switched on, so that a root without any of them is the wrong one.
 
     Raises:
         DataNotFound: not one source folder of any disease is there, nor anything like it: it is the wrong root.
@@ -32,7 +37,7 @@ def check_folders(root: Path, diseases: Mapping[str, Disease]) -> list[Finding]:
     is_known = any(
         its.mend or (its.severity, its.code) == ("fail", "archive_not_unpacked") for its in findings
     )
-    if not is_known and not any(os.path.isdir(root / folder.source) for folder in folders):
+    if whole and not is_known and not any(os.path.isdir(root / folder.source) for folder in folders):
         raise DataNotFound(
             "None of the catalog's source folders is below the data root.",
             where=root,

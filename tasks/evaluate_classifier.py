@@ -73,7 +73,7 @@ def evaluate_classifier(
         "operating_point": dataclasses.asdict(point),
         "test": {name: estimate.to_json() for name, estimate in estimates.items()},
         "findings": [finding.tracked() for finding in verdict.findings],
-        "without_anatomy": [audited.to_json() for audited in verdict.audit],
+        "shortcuts": [audited.to_json() for audited in verdict.audit],
     }
     write_json(folder / "evaluation.json", content)
     card = write_card(plan, estimates, point, verdict)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-from prefect import get_run_logger, task
+from prefect import task
 from prefect.cache_policies import NO_CACHE
 from pydantic import TypeAdapter
 
@@ -60,36 +59,30 @@ def judge_data(
         StorageError: the home folder cannot be written.
         SuiteBroken: not all expectations were evaluated.
     """
-    began = time.perf_counter()
     key = _key(look, missing, manifests)
     known = _recalled(look.settings.home, key)
-    report = known or _judge(look, missing, scan, manifests)
+    report = known or _judge(look, missing, manifests)
     if known is None:
         remember(look.settings.home, "check", key, _REPORT.dump_json(report))
-    files, read, scanning_s = (scan.files, scan.read, scan.duration_s) if scan else (0, 0, 0.0)
-    seconds = scanning_s + time.perf_counter() - began
-    return replace(report, files=files, read=read, reused=known is not None, seconds=seconds)
+    files, read = (scan.files, scan.read) if scan else (0, 0)
+    return replace(report, files=files, read=read, reused=known is not None)
 
 
 @task(name="accept-data", task_run_name="accept {manifest.disease}", cache_policy=NO_CACHE)
-def accept_data(home: Path, manifest: DiseaseManifest, facts: Path) -> None:
+def accept_data(look: Look, manifest: DiseaseManifest) -> None:
     """Note what a disease was trained on: the next check says what has changed since.
+
+    Args:
+        look: what was checked.
+        manifest: of the disease.
 
     Raises:
         StorageError: the home folder cannot be written.
     """
-    try:
-        now = accepted(read_table(manifest.path).to_pandas(), _by_path(facts))
-    except (pa.ArrowException, ValueError, OSError) as error:
-        # Another check has noted meanwhile that images went; a run that trained for an hour does not fail of it.
-        get_run_logger().warning(
-            "what %s was trained on is not noted: %s", manifest.disease, first_line(error)
-        )
-        return
+    now = accepted(read_table(manifest.path).to_pandas(), _by_path(manifest.facts))
     table = pa.Table.from_pandas(now, preserve_index=False)
-    write_table(
-        accepted_path(home, manifest.disease), table.replace_schema_metadata({_DIGEST: manifest.digest})
-    )
+    place = accepted_path(look.settings.home, manifest.disease, look.root)
+    write_table(place, table.replace_schema_metadata({_DIGEST: manifest.digest}))
 
 
 def _recalled(home: Path, key: str) -> CheckReport | None:
@@ -107,19 +100,19 @@ def _key(look: Look, missing: Sequence[Finding], manifests: Mapping[str, Disease
     for key, disease in look.diseases.items():
         said += [key, disease.title]
         if key in manifests:
-            said += [manifests[key].key, _accepted_digest(look.settings.home, manifests[key])]
+            said += [manifests[key].key, _accepted_digest(look, manifests[key])]
     return hashlib.sha256("\n".join(said).encode()).hexdigest()
 
 
-def _accepted_digest(home: Path, manifest: DiseaseManifest) -> str:
+def _accepted_digest(look: Look, manifest: DiseaseManifest) -> str:
     """Return what tells one accepted manifest from another; nothing where it is the one at hand."""
-    before = _accepted(home, manifest)
+    before = _accepted(look, manifest)
     return "" if before is None else before.schema.metadata[_DIGEST].decode()
 
 
-def _accepted(home: Path, manifest: DiseaseManifest) -> pa.Table | None:
+def _accepted(look: Look, manifest: DiseaseManifest) -> pa.Table | None:
     """Return what a disease was last trained on; None where that is nothing, or the manifest at hand."""
-    place = accepted_path(home, manifest.disease)
+    place = accepted_path(look.settings.home, manifest.disease, look.root)
     if not place.exists():
         return None
     try:
@@ -138,19 +131,17 @@ def _accepted(home: Path, manifest: DiseaseManifest) -> pa.Table | None:
     return None if digest == manifest.digest else before
 
 
-def _judge(
-    look: Look, missing: Sequence[Finding], scan: Scan | None, manifests: Mapping[str, DiseaseManifest]
-) -> CheckReport:
+def _judge(look: Look, missing: Sequence[Finding], manifests: Mapping[str, DiseaseManifest]) -> CheckReport:
     found: dict[str, list[Finding]] = {
         key: [finding for finding in missing if finding.disease == key] for key in look.diseases
     }
     tables: dict[str, pd.DataFrame] = {}
     evaluated = 0
-    if scan is not None and manifests:
+    if manifests:
         # Here, because Great Expectations takes 4 s to import, and a check that finds nothing changed needs none of it.
         from data_checks.judgement import judge_tables
 
-        tables = _measure(look, scan.facts, manifests)
+        tables = _measure(look, manifests)
         judgement = judge_tables(tables, list(manifests), rules.read_limits())
         evaluated = judgement.evaluated
         for key, findings in judgement.findings.items():
@@ -163,15 +154,14 @@ def _judge(
     return CheckReport(tuple(verdicts), 0, 0, evaluated, reused=False, seconds=0.0)
 
 
-def _measure(look: Look, facts: Path, manifests: Mapping[str, DiseaseManifest]) -> dict[str, pd.DataFrame]:
+def _measure(look: Look, manifests: Mapping[str, DiseaseManifest]) -> dict[str, pd.DataFrame]:
     """Return every table of the contract, all diseases in each."""
-    by_path = _by_path(facts)
     parts: dict[str, list[pd.DataFrame]] = {}
     for key, manifest in manifests.items():
-        rows = read_table(manifest.path).to_pandas()
-        _require_same(rows, by_path, facts)
+        rows, by_path = read_table(manifest.path).to_pandas(), _by_path(manifest.facts)
         folders = list(look.diseases[key].class_folders(key))
         measured = {
+            "facts": by_path.reset_index()[[column.name for column in FACTS]],
             "manifest": rows,
             "evidence": read_table(manifest.evidence).to_pandas(),
             "folders": count_folders(key, rows, folders),
@@ -179,43 +169,29 @@ def _measure(look: Look, facts: Path, manifests: Mapping[str, DiseaseManifest]) 
             "counts": count_splits(key, rows),
             "shipped": pd.DataFrame([{"disease": key, **asdict(manifest.shipped)}]),
             "audit": audit(rows, by_path),
-            "changes": _changes(look.settings.home, key, manifest, rows, by_path),
+            "changes": _changes(look, manifest, rows, by_path),
         }
         for name, table in measured.items():
             parts.setdefault(name, []).append(table)
     tables = {name: _stacked(name, several) for name, several in parts.items()}
-    tables["evidence"]["elsewhere"] = _elsewhere(tables["evidence"], by_path)
-    return {"facts": by_path.reset_index()[[column.name for column in FACTS]], **tables}
-
-
-def _require_same(rows: pd.DataFrame, by_path: pd.DataFrame, facts: Path) -> None:
-    """See that the facts are still those that the manifest was built of."""
-    used = rows[rows["reason"].isna()]
-    now = by_path["sha256"].reindex(used["path"])
-    changed = int((now.to_numpy() != used["image"].to_numpy()).sum())
-    if changed:
-        raise StorageError(
-            "Another check or run noted other files while these were judged.",
-            where=facts,
-            expected=f"the {len(used)} images of this check",
-            received=f"{changed} of them gone or changed",
-            fix="run the same command again when nobody writes below the data root",
-        )
+    tables["facts"] = tables["facts"].drop_duplicates("path", ignore_index=True)
+    tables["evidence"]["elsewhere"] = _elsewhere(tables["evidence"], tables["facts"])
+    return tables
 
 
 def _by_path(facts: Path) -> pd.DataFrame:
     return read_table(facts).to_pandas().set_index("path")
 
 
-def _changes(
-    home: Path, key: str, manifest: DiseaseManifest, rows: pd.DataFrame, facts: pd.DataFrame
-) -> pd.DataFrame:
+def _changes(look: Look, manifest: DiseaseManifest, rows: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
     """Return the contract's row of CHANGES; no row where there is nothing to compare with."""
-    before = _accepted(home, manifest)
+    before = _accepted(look, manifest)
     columns = [column.name for column in CHANGES]
     if before is None:
         return pd.DataFrame(columns=columns)
-    return pd.DataFrame([changes(key, before.to_pandas(), accepted(rows, facts))], columns=columns)
+    return pd.DataFrame(
+        [changes(manifest.disease, before.to_pandas(), accepted(rows, facts))], columns=columns
+    )
 
 
 def _stacked(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -226,15 +202,12 @@ def _stacked(name: str, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _elsewhere(evidence: pd.DataFrame, facts: pd.DataFrame) -> pd.Series:
-    """Tell which rows show an image that another disease has as well, byte for byte or as a near-duplicate."""
-    used = evidence[evidence["reason"].isna()]
-    images = used.drop_duplicates("image")
-    hashes = np.frombuffer(b"".join(facts.loc[images["path"], "phash"]), np.uint8).reshape(
-        len(images), HASH_BYTES
-    )
-    cluster = clusters(len(images), near_duplicates(hashes, within=NEAR_DUPLICATE_BITS))
-    number = used["image"].map(dict(zip(images["image"], cluster, strict=True)))
-    shared = used["disease"].groupby(number).transform("nunique") > 1
+    """Tell which rows show an image that another disease has as well: byte for byte, as a near-duplicate or turned."""
+    images = facts[facts["phash"].notna()].drop_duplicates("sha256")
+    hashes = np.frombuffer(b"".join(images["phash"]), np.uint8).reshape(len(images), HASH_BYTES)
+    pairs = near_duplicates(hashes, within=NEAR_DUPLICATE_BITS, dihedral=True)
+    cluster = dict(zip(images["sha256"], clusters(len(images), pairs), strict=True))
+    shared = evidence["disease"].groupby(evidence["image"].map(cluster)).transform("nunique") > 1
     return shared.reindex(evidence.index, fill_value=False)
 
 

@@ -7,16 +7,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import importlib.metadata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import data_checks
-import tasks.core
+import tasks
 from tasks.cache import SpaceKey
 from tasks.core.catalog import Catalog, Disease, Profile, SplitRule, is_trainable
 from tasks.core.pixels import METHOD
 from tasks.core.settings import Settings
+
+#: Libraries whose arithmetic decides a manifest or a verdict.
+_JUDGING = ("great-expectations", "numpy", "pandas", "pillow", "pydicom", "scikit-learn", "scipy")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,7 @@ class Look:
         root: the data root.
         diseases: of the catalog, those wanted.
         skipped: title of every disease that the catalog has switched off, where all were asked for.
+        whole: all diseases were asked for.
         split: how images are divided.
         pixels: cache space that takes the shrunk images, since they are decoded anyway; None keeps none.
         features: cache space of pooled features: images that are in it need no pixels; None where it is not known.
@@ -37,6 +42,7 @@ class Look:
     root: Path
     diseases: Mapping[str, Disease]
     skipped: Mapping[str, str]
+    whole: bool
     split: SplitRule
     pixels: SpaceKey | None
     features: SpaceKey | None
@@ -57,6 +63,7 @@ def plan_check(catalog: Catalog, wanted: Sequence[str] | None, settings: Setting
         root=root,
         diseases={key: catalog.diseases[key] for key in keys},
         skipped=skipped(catalog, wanted),
+        whole=not wanted,
         split=catalog.split,
         pixels=pixel_space(settings.home, trained) if trained else None,
         features=None,
@@ -77,10 +84,12 @@ def pixel_space(home: Path, figures: Profile) -> SpaceKey:
 
 @functools.cache
 def code_digest() -> str:
-    """Return a digest of the code and limits that judge: a judgement by other code is made anew."""
-    folders = [Path(str(package.__file__)).parent for package in (data_checks, tasks.core)]
+    """Return a digest of the code, limits and libraries that judge: what other ones found is found anew."""
     said = hashlib.sha256()
-    for folder in folders:
+    for package in (data_checks, tasks):
+        folder = Path(str(package.__file__)).parent
         for path in sorted(path for path in folder.rglob("*") if path.suffix in (".py", ".toml")):
             said.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+    for library in _JUDGING:
+        said.update(f"{library}=={importlib.metadata.version(library)}".encode())
     return said.hexdigest()

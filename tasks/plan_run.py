@@ -84,7 +84,14 @@ class Work:
     def look(self) -> Look:
         """Return what is checked before anything is trained."""
         return Look(
-            self.settings, self.root, self.diseases, self.skipped, self.split, self.pixels, self.features
+            settings=self.settings,
+            root=self.root,
+            diseases=self.diseases,
+            skipped=self.skipped,
+            whole=not self.request.diseases,
+            split=self.split,
+            pixels=self.pixels,
+            features=self.features,
         )
 
     def plan(self, manifest: DiseaseManifest) -> Plan:

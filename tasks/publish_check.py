@@ -66,9 +66,9 @@ def draw_page(look: Look, report: CheckReport, path: Path) -> Path:
 
 
 def _shown(verdict: Verdict) -> Iterator[str]:
-    """Yield the files of a verdict that are worth a look: those of each finding that asks for one."""
+    """Yield the files of a verdict that are worth a look: some of each finding that is about images that can be read."""
     for finding in verdict.findings:
-        if finding.severity != "note" or "copies" in finding.code or "duplicates" in finding.code:
+        if finding.code not in ("unreadable_images", "sidecar_files"):
             yield from finding.places[:SHOWN]
 
 
@@ -95,7 +95,7 @@ def _metrics(report: CheckReport) -> Iterator[tuple[str, float]]:
 
 def _row(verdict: Verdict) -> dict[str, str]:
     """Return a row of Prefect's table; every row has the same columns, for the first row names them."""
-    audit = max(verdict.audit, key=lambda audited: audited.low or 0.0, default=None)
+    best = verdict.best_shortcut
     return {
         "disease": verdict.disease,
         "verdict": verdict.state,
@@ -104,7 +104,7 @@ def _row(verdict: Verdict) -> dict[str, str]:
         "failures": verdict.codes("fail"),
         "warnings": verdict.codes("warn"),
         "notes": verdict.codes("note"),
-        "label predicted without anatomy": "" if audit is None else f"{audit.probe} AUROC {audit.auroc:.2f}",
+        "best shortcut": "" if best is None else f"{best.probe} AUROC {best.auroc:.2f}",
         "manifest": verdict.manifest[:16],
     }
 

@@ -213,13 +213,13 @@ def _test_metrics(test: Mapping[str, Estimate]) -> Iterator[tuple[str, float]]:
 
 
 def _audit_metrics(verdict: Verdict) -> Iterator[tuple[str, float]]:
-    """Yield what predicts the label without anatomy: it stands beside the score wherever runs are compared."""
+    """Yield how well each probe of the shortcut audit predicts the label: it stands beside the score wherever runs are compared."""
     for audited in verdict.audit:
-        yield f"without_anatomy/{audited.probe}", audited.auroc
+        yield f"shortcut/{audited.probe}", audited.auroc
         if audited.low is not None and audited.high is not None:
-            yield f"without_anatomy/{audited.probe}_low", audited.low
-            yield f"without_anatomy/{audited.probe}_high", audited.high
-        yield f"without_anatomy/{audited.probe}_n", audited.n
+            yield f"shortcut/{audited.probe}_low", audited.low
+            yield f"shortcut/{audited.probe}_high", audited.high
+        yield f"shortcut/{audited.probe}_n", audited.n
 
 
 def _series(folder: Path) -> Iterator[tuple[str, float, int]]:

@@ -2,8 +2,8 @@
 
 The one file that touches run artifacts on disk; the cache of pixels and features is `tasks/cache.py`.
 
-    facts/<root>-<decoder>.parquet   manifests/<disease>-<digest>.parquet   splits/<disease>-<rule>.parquet
-    evidence/<disease>-<key>.parquet   accepted/<disease>.parquet   known/<kind>/<key>.json
+    facts/<root>-<decoder>.parquet   manifests/<disease>-<key>.parquet   splits/<disease>-<rule>.parquet
+    evidence/<disease>-<key>-<kind>.parquet   accepted/<disease>-<root>.parquet   known/<kind>/<key>.json
     cache/{pixels,features}/<space>/                        runs/<run>/<disease>/
 """
 
@@ -50,14 +50,12 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _REMEDIES:
-            raise
         raise StorageError(
             "radtrain cannot write to its home folder.",
             where=path,
             expected="a writable place with free space",
             received=error.strerror,
-            fix=_REMEDIES[error.errno],
+            fix=_REMEDIES.get(error.errno or 0, "name another place: --home DIR"),
         ) from error
 
 
@@ -169,24 +167,26 @@ def prepare_home(home: Path) -> Path:
 
 def facts_path(home: Path, root: Path) -> Path:
     """Return where the facts of a data root are kept; the root's own path does not leave the name."""
-    return (
-        home / "facts" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:16]}-{DECODER}.parquet"
-    )
+    return home / "facts" / f"{_root_digest(root)}-{DECODER}.parquet"
 
 
-def manifest_path(home: Path, disease: str, digest: str) -> Path:
-    """Return where a manifest is kept, by its digest."""
-    return home / "manifests" / f"{disease}-{digest[:16]}.parquet"
+def _root_digest(root: Path) -> str:
+    return hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
 
 
-def evidence_path(home: Path, disease: str, key: str) -> Path:
-    """Return where the evidence beside a manifest is kept, by the digest of all that decides it."""
-    return home / "evidence" / f"{disease}-{key[:16]}.parquet"
+def manifest_path(home: Path, disease: str, key: str) -> Path:
+    """Return where a manifest is kept, by the digest of all that decides it, paths included."""
+    return home / "manifests" / f"{disease}-{key[:16]}.parquet"
 
 
-def accepted_path(home: Path, disease: str) -> Path:
-    """Return where it is noted what a disease was last trained on."""
-    return home / "accepted" / f"{disease}.parquet"
+def evidence_path(home: Path, disease: str, key: str, kind: str) -> Path:
+    """Return where what stands beside a manifest is kept, facts or evidence, by the digest of all that decides it."""
+    return home / "evidence" / f"{disease}-{key[:16]}-{kind}.parquet"
+
+
+def accepted_path(home: Path, disease: str, root: Path) -> Path:
+    """Return where it is noted what a disease was last trained on, of the files below one root."""
+    return home / "accepted" / f"{disease}-{_root_digest(root)}.parquet"
 
 
 def remember(home: Path, kind: str, key: str, content: bytes) -> None:

@@ -165,7 +165,7 @@ def _unread(digest: str, error: UnreadableImage) -> ImageFacts:
     header = error.header
     # Headers claim sides of up to 2**32 px; the table holds what fits into its column.
     width, height = (
-        (side if side < 1 << 31 else None for side in header.size) if header.size else (None, None)
+        (side if 0 <= side < 1 << 31 else None for side in header.size) if header.size else (None, None)
     )
     return ImageFacts(
         sha256=digest,

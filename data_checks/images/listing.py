@@ -73,6 +73,9 @@ def list_files(root: Path, folders: Iterable[str]) -> Iterator[Entry]:
             try:
                 names, links = _names(root / folder)
                 place = (root / folder).stat()
+                if folder == start and not (root / folder).resolve().is_relative_to(inside):
+                    yield Entry(_text(folder), -1, -1, "outside_root")
+                    continue
             except FileNotFoundError:
                 if folder != start:
                     yield Entry(_text(folder), -1, -1, "vanished")
@@ -186,5 +189,13 @@ def _reason(error: OSError | RuntimeError) -> str:
 
 
 def _text(path: str) -> str:
-    """Return the path as text that can be written: bytes that are no UTF-8 are shown as question marks."""
-    return path.encode("utf-8", "replace").decode("utf-8")
+    """Return the path as text that can be written; bytes that are no UTF-8 become escapes, behind two slashes.
+
+    No path that is walked has two slashes in a row, so no two files share one text.
+    """
+    try:
+        path.encode("utf-8")
+        return path
+    except UnicodeEncodeError:
+        folder, _, name = os.fsencode(path).decode("utf-8", "backslashreplace").rpartition("/")
+        return f"{folder}//{name}"

@@ -38,7 +38,7 @@ images for a sensitivity of {plan.wanted_sensitivity:.2f}.
 |---|---|---|
 {rows}
 
-## What predicts the label without anatomy
+## What else predicts the label
 
 A score that is not clearly above these figures may rest on them. Cross-validated on training and validation images.
 

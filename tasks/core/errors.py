@@ -86,7 +86,7 @@ class ServerError(RadtrainError):
 
 
 EXIT_CODES: dict[int, str] = {
-    0: "every disease was trained and evaluated",
+    0: "all that was asked for was done, or passed",
     1: "a disease failed in training or evaluation",
     2: "the command line was not understood",
     10: "catalog: a TOML file, profile, disease or --set is wrong",

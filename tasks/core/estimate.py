@@ -25,11 +25,12 @@ def seconds_left(stages: Mapping[str, Stage], *, diseases: int) -> float:
     """Return an estimate of the seconds until the end of the run.
 
     A stage that has begun goes on at its own pace; one that has not is guessed: every image that is drawn will
-    be scanned, every image that is scanned anew will need features, and every disease must be trained.
+    be scanned, and, where diseases are trained, every image that is scanned anew will need features, and every
+    disease must be trained. A check by itself trains none: nothing comes after its scan.
     """
     drawn = stages["draw"].total if "draw" in stages else 0
     scanned = stages["scan"].total if "scan" in stages else drawn
-    ahead = {"draw": 0, "scan": drawn, "features": scanned, "train": diseases}
+    ahead = {"draw": 0, "scan": drawn, "features": scanned if diseases else 0, "train": diseases}
     left = 0.0
     for name, guess in GUESSED_S.items():
         stage = stages.get(name)

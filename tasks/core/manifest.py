@@ -139,7 +139,7 @@ def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[
     links = np.concatenate([copies.pairs, named, _of_one_patient(readable, images)])
     groups = clusters(len(images), links)
     parts = readable["shipped_split"]
-    shipped = _judge_shipped(readable, images, groups, rule)
+    shipped = _judge_shipped(readable, images, groups, rule, before)
     taken = rule.use_shipped_split and not shipped.refused
     fixed = dict(zip(readable["image"], parts, strict=True)) if taken else before
     keys = _member_keys(readable)
@@ -153,7 +153,9 @@ def _divide(rows: pd.DataFrame, rule: Rule, before: Mapping[str, str]) -> tuple[
         names.update(dict.fromkeys(members, key[:16]))
         known = {image: fixed[image] for image in members if image in fixed}
         if len(set(known.values())) > 1:
-            splits.update(_settle(known, images, links))
+            for part, split in _settle(known, images, links):  # each is a group of its own from now on
+                names.update(dict.fromkeys(part, group_key([k for image in part for k in keys[image]])[:16]))
+                splits.update(dict.fromkeys(part, split))
         else:
             chosen = next(iter(known.values()), None) or choose_split(
                 key, validation_share=rule.validation_share, test_share=rule.test_share, seed=rule.seed
@@ -201,37 +203,50 @@ def _member_keys(readable: pd.DataFrame) -> dict[str, list[str]]:
     return {image: found or [member_key(patient=None, image=image)] for image, found in keys.items()}
 
 
-def _settle(known: dict[str, str], images: pd.Index, links: np.ndarray) -> dict[str, str]:
+def _settle(known: dict[str, str], images: pd.Index, links: np.ndarray) -> list[tuple[list[str], str]]:
     """Divide a group whose members were in several splits before: the new ones that tie them step back.
 
     Where the old ones are tied by themselves (their names changed), those furthest from training stay.
+
+    Returns:
+        The images that stay, each part with its split.
     """
     place = {number: n for n, number in enumerate(images.get_indexer(pd.Index(list(known))).tolist())}
     inner = [(place[a], place[b]) for a, b in links.tolist() if a in place and b in place]
-    settled: dict[str, str] = {}
+    settled: list[tuple[list[str], str]] = []
     names = np.array(list(known))
     groups = clusters(len(names), np.array(inner, np.int64).reshape(-1, 2))
     for number in np.unique(groups):
         tied = names[groups == number].tolist()
         stays = strictest([known[image] for image in tied])
-        settled.update({image: stays for image in tied if known[image] == stays})
+        settled.append(([image for image in tied if known[image] == stays], stays))
     return settled
 
 
-def _judge_shipped(readable: pd.DataFrame, images: pd.Index, groups: np.ndarray, rule: Rule) -> Shipped:
-    """Say what the shipped split would have parted, and whether patients are known where a pattern asks for them."""
+def _judge_shipped(
+    readable: pd.DataFrame, images: pd.Index, groups: np.ndarray, rule: Rule, before: Mapping[str, str]
+) -> Shipped:
+    """Say what the shipped split would have parted, whether it can be used, and of which files the patient is known."""
     named = readable[readable["shipped_split"].notna()]
     number = pd.Series(groups[images.get_indexer(pd.Index(named["image"]))], named.index, dtype=np.int64)
     parted = named["shipped_split"].groupby(number).nunique() > 1
     trained = named["shipped_split"] == "train"
     tested = named["shipped_split"] == "test"
+    leaking = tested & number.isin(number[trained])
+    identical = tested & named["image"].isin(named.loc[trained, "image"])
     patients = named["shipped_split"].groupby(named["patient"]).nunique()
     whole = bool(readable["shipped_split"].notna().all()) and set(named["shipped_split"]) == set(SPLITS)
+    earlier = named["image"].map(dict(before))
+    stays = not (earlier.notna() & (earlier != named["shipped_split"])).any()
+    lost = int(readable["patient"].isna().sum())
+    matched = lost < len(readable)
     return Shipped(
-        test_images=int(tested.sum()),
-        leaking=int((tested & number.isin(number[trained])).sum()),
-        identical=int((tested & named["image"].isin(named.loc[trained, "image"])).sum()),
+        test_images=named.loc[tested, "image"].nunique(),
+        leaking=named.loc[leaking, "image"].nunique(),
+        identical=named.loc[identical, "image"].nunique(),
         patients=int((patients > 1).sum()),
-        refused=rule.use_shipped_split and not (whole and not parted.any()),
-        unmatched=rule.patient is not None and len(readable) > 0 and bool(readable["patient"].isna().all()),
+        refused=rule.use_shipped_split and not (whole and stays and not parted.any()),
+        unmatched=rule.patient is not None and lost > 0 and not matched,
+        missed=lost if rule.patient is not None and matched else 0,
+        unknown=rule.patient is None and lost > 0 and not matched,
     )

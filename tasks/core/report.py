@@ -78,6 +78,7 @@ class Report:
         seconds: of the whole flow.
         tracking_uri: where MLflow has it.
         folder: where the run's files are.
+        skipped: diseases that the catalog has switched off, where all were asked for.
     """
 
     run_id: str
@@ -86,6 +87,7 @@ class Report:
     seconds: float
     tracking_uri: str
     folder: str
+    skipped: tuple[str, ...] = ()
 
     def failed(self) -> list[Outcome]:
         """Return the diseases that did not complete."""
@@ -101,7 +103,8 @@ class Report:
         """Return one sentence for the state of the flow: what completed, and each failure with its reason."""
         done = len(self.outcomes) - len(self.failed())
         said = f"{done} of {len(self.outcomes)} diseases completed."
-        return " ".join([said, *(f"{o.disease} failed: {o.cause}." for o in self.failed())])
+        off = [f"Skipped, switched off in the catalog: {', '.join(self.skipped)}."] if self.skipped else []
+        return " ".join([said, *(f"{o.disease} failed: {o.cause}." for o in self.failed()), *off])
 
     def to_json(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -112,6 +115,7 @@ class Report:
             "exit_code": self.exit_code(),
             "tracking_uri": self.tracking_uri,
             "not_for_diagnosis": True,
+            "skipped": list(self.skipped),
             "diseases": {outcome.disease: outcome.to_json() for outcome in self.outcomes},
         }
 

@@ -1,4 +1,4 @@
-"""The shortcut audit: can something without anatomy (a file's size, its format, its border) predict the label?
+"""The shortcut audit: can something beside the picture (a file's size, its format, its border) predict the label?
 
 Stands beside the checks, and beside every score: manifest rows and facts of one disease in, an AUROC with interval
 per probe out (contract: AUDIT). Test rows stay unread. What predicts the label here, a network can have learned too.
