@@ -231,6 +231,9 @@ def _of_rows(rule: Callable[[pd.DataFrame], np.ndarray]) -> str:
     return Metric.condition_metric_name
 
 
+_IN_ONE_SPLIT = _of_rows(row_rules.in_one_split)
+
+
 class ExpectColumnValuesToFitTheirType(ColumnMapExpectation):
     """Expect values that can be stored as an arrow type without loss; empty ones are passed over."""
 
@@ -263,16 +266,16 @@ class ExpectColumnValuesToFitAPattern(ColumnMapExpectation):
 
 
 class ExpectGroupsToStayInOneSplit(MulticolumnMapExpectation):
-    """Expect what must not be parted in one split; columns: disease, group, split, reason."""
+    """Expect what must not be parted in one split; columns: disease, group, split."""
 
-    map_metric = _of_rows(row_rules.in_one_split)
+    map_metric = _IN_ONE_SPLIT
     description: str | None = "A group stands in one split of its disease."
 
 
 class ExpectPatientsToStayInOneSplit(MulticolumnMapExpectation):
     """Expect the images of a patient in one split; columns: disease, patient, split."""
 
-    map_metric = _of_rows(row_rules.in_one_split)
+    map_metric = _IN_ONE_SPLIT
     description: str | None = "A patient stands in one split of the disease."
 
 

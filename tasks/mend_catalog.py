@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_checks.folders.sources import Mend
-from tasks.core.errors import CatalogError
+from tasks.core.errors import CatalogError, StorageError
 from tasks.core.mending import difference, mended
-from tasks.store import write_atomically, writing
+from tasks.store import write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +54,13 @@ def write_mend(planned: Mended) -> None:
     Raises:
         StorageError: it cannot be written.
     """
-    with writing(planned.path):
-        planned.path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(planned.path, lambda file: file.write(planned.text.encode()))
+    try:
+        write_atomically(planned.path, lambda file: file.write(planned.text.encode()))
+    except StorageError as error:
+        raise StorageError(
+            "Your catalog cannot be written.",
+            where=planned.path,
+            expected="a file that can be written, on a disk with free space",
+            received=getattr(error.__cause__, "strerror", None),
+            fix="make it writable for you, or copy its folder and name the copy: --catalog DIR",
+        ) from error

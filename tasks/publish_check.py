@@ -20,6 +20,7 @@ from data_checks.images.image_facts import MAX_PIXELS, UnreadableImage, decode
 from data_checks.images.listing import UnreachableFile, read_file
 from data_checks.page import THUMBNAIL_SIDE, write_page
 from data_checks.report import CheckReport, Verdict
+from tasks.core.errors import StorageError
 from tasks.plan_check import Look
 from tasks.record_run import Recording
 from tasks.store import write_atomically, write_json
@@ -37,7 +38,7 @@ def publish_check(look: Look, report: CheckReport, recording: Recording) -> Path
         TrackingError: MLflow cannot be reached or written.
     """
     folder = look.settings.home / "runs" / recording.run_id
-    page = draw_page(look, report, folder / "checks.html")
+    page = _write(folder / "checks.html", _page(look, report))
     content = report.to_json(tracked=True)
     tracked = [
         write_json(folder / "tracked" / "checks.json", content),
@@ -55,14 +56,28 @@ def publish_check(look: Look, report: CheckReport, recording: Recording) -> Path
 
 
 def draw_page(look: Look, report: CheckReport, path: Path) -> Path:
-    """Write the page for the reader at this machine, thumbnails of offenders included.
+    """Write the page for the reader at this machine where they asked for it, thumbnails of offenders included.
 
     Raises:
         StorageError: it cannot be written.
     """
+    page = _page(look, report)
+    try:
+        return _write(path, page)
+    except StorageError as error:  # it speaks of the home folder
+        raise StorageError(
+            "The page of the check cannot be written.",
+            where=path,
+            expected="a place that can be written, with free space",
+            received=getattr(error.__cause__, "strerror", None),
+            fix="name another file: --html FILE; nothing is read or judged again for it",
+        ) from error
+
+
+def _page(look: Look, report: CheckReport) -> str:
     places = dict.fromkeys(place for verdict in report.verdicts for place in _shown(verdict))
     thumbnails = {place: drawn for place in places if (drawn := _thumbnail(look.root, place)) is not None}
-    return _write(path, write_page(report, made=_now(), root=str(look.root), thumbnails=thumbnails))
+    return write_page(report, made=_now(), root=str(look.root), thumbnails=thumbnails)
 
 
 def _shown(verdict: Verdict) -> Iterator[str]:

@@ -40,6 +40,7 @@ _REMEDIES = {
     errno.EFBIG: "the file may not become so large: raise `ulimit -f`, or name another --home DIR",
     errno.EIO: "the disk reported an error: check the disk or the network mount, or name another --home DIR",
     errno.EISDIR: "a folder stands where a file is needed: remove it, or name another --home DIR",
+    errno.ENAMETOOLONG: "the name is longer than the disk allows: name a shorter one, such as another --home DIR",
     errno.EEXIST: "a file stands where a folder is needed: remove it, or name another --home DIR",
 }
 
@@ -50,12 +51,14 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        if error.errno not in _REMEDIES:
+            raise
         raise StorageError(
             "radtrain cannot write to its home folder.",
             where=path,
             expected="a writable place with free space",
             received=error.strerror,
-            fix=_REMEDIES.get(error.errno or 0, "name another place: --home DIR"),
+            fix=_REMEDIES[error.errno],
         ) from error
 
 

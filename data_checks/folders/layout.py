@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from data_checks.findings import Finding
+from data_checks.folders.closed import closed_fault
 from data_checks.folders.leftovers import left_over, named_folders
 from data_checks.folders.mends import Fault, mended_findings
 from data_checks.folders.missing import Subject, missing_folders
@@ -48,6 +49,10 @@ def check_layout(root: Path, sources: Mapping[str, Sequence[SourceFolder]]) -> l
             folder = plain(source.folder)
             subject = Subject(look, disease, n, source, folder, name, taken | others - {folder}, elsewhere)
             found = missing_folders(subject)
+            if found and (
+                closed := closed_fault(look, disease, name, [c.path for c in source.class_folders(disease)])
+            ):
+                found = [closed]
             taken |= {c.path for fault in found for c in _proposed_folders(fault, disease)}
             faults += found or left_over(look, disease, its, n, named=named)
         faults += counted_twice(root, disease, its)

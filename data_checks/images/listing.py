@@ -18,6 +18,8 @@ from data_checks.reasons import UNREACHABLE, UNREADABLE
 
 #: A file is read whole into memory.
 MAX_BYTES = 512 * 2**20
+#: ns since 1970, years 1823 to 2116: well within a 64-bit number, whose very ends stand for other things in tables.
+_EARLIEST, _LATEST = -(2**62), 2**62
 
 # What macOS, Windows, KDE, git and browsers leave beside files. The names are compared without case: copies of a disk change it.
 _SIDECAR_NAMES = frozenset(
@@ -175,7 +177,9 @@ def _entry(root: Path, path: str, inside: Path | None) -> Entry | None:
         reason = "sidecar"
     elif state.st_size > MAX_BYTES:
         reason = "file_too_large"
-    return Entry(_text(path), state.st_size, state.st_mtime_ns, reason)
+    # Some file systems keep years that no 64 bits of nanoseconds hold, as a broken archive brings them.
+    mtime_ns = min(max(state.st_mtime_ns, _EARLIEST), _LATEST)
+    return Entry(_text(path), state.st_size, mtime_ns, reason)
 
 
 def _reason(error: OSError | RuntimeError) -> str:

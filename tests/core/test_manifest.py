@@ -124,7 +124,7 @@ def test_no_files_make_an_empty_manifest():
     manifest = made()
     assert len(manifest.rows) == 0
     assert list(manifest.rows) == [column.name for column in MANIFEST]
-    assert manifest.shipped == Shipped(0, 0, 0, 0, refused=False, unmatched=False)
+    assert manifest.shipped == Shipped(0, 0, 0, 0, refused=False, unmatched=False, missed=0, unknown=False)
 
 
 def test_only_unreadable_files_make_a_manifest_of_reasons():
@@ -308,7 +308,8 @@ def test_an_image_that_ties_old_groups_of_different_splits_is_excluded_and_they_
     second = made(*old, tie, before=ledger(first))
     assert by_path(second, "split") == {"A/tie": None, "S/a": "train", "S/b": "test"}
     assert by_path(second, "reason") == {"A/tie": "links_splits", "S/a": None, "S/b": None}
-    assert second.rows["group"].nunique() == 1
+    groups = by_path(second, "group")
+    assert groups["S/a"] != groups["S/b"], "a group stands in one split"
 
 
 def test_an_image_of_two_patients_of_different_splits_is_excluded_and_they_stay():
@@ -439,7 +440,7 @@ def shipped_files(*, test="S/te"):
 def test_a_shipped_split_is_used_if_the_catalog_says_so():
     manifest = made(*shipped_files(), use_shipped_split=True)
     assert by_path(manifest, "split") == {"S/tr": "train", "S/va": "validation", "S/te": "test"}
-    assert manifest.shipped == Shipped(1, 0, 0, 0, refused=False, unmatched=False)
+    assert manifest.shipped == Shipped(1, 0, 0, 0, refused=False, unmatched=False, missed=0, unknown=True)
 
 
 def test_a_shipped_split_is_not_used_unless_the_catalog_says_so():

@@ -58,7 +58,7 @@ def counts(disease="d", **changes):
 
 def shipped(**changes):
     sound = {"disease": "d", "refused": False, "test_images": 40, "leaking": 0, "identical": 0, "patients": 0,
-             "unmatched": False}  # fmt: skip
+             "unmatched": False, "missed": 0, "unknown": False}  # fmt: skip
     return typed("shipped", [{**sound, **changes}])
 
 
@@ -136,6 +136,8 @@ BREAKING = {
     "patient_in_several_splits": ("warn", {"shipped": shipped(patients=4)}),
     "shipped_split_refused": ("warn", {"shipped": shipped(refused=True)}),
     "patient_unmatched": ("warn", {"shipped": shipped(unmatched=True)}),
+    "patient_missed": ("warn", {"shipped": shipped(missed=3)}),
+    "patient_unknown": ("note", {"shipped": shipped(unknown=True)}),
     "shortcut": ("warn", {"audit": audit(file_size=0.71, border=0.65)}),
     "coarse_shortcut": ("warn", {"audit": audit(thumbnail=0.85)}),
     "labels_changed": ("warn", {"changes": changes(relabelled=3)}),
@@ -157,6 +159,7 @@ def test_a_fault_is_found_with_its_severity_its_count_and_its_remedy(code):
     assert re.search(r"\d", finding.text) or code in (
         "shipped_split_refused",
         "patient_unmatched",
+        "patient_unknown",
         "one_class_only",
     )
 
@@ -220,7 +223,7 @@ def test_both_limits_of_a_split_are_told_of_the_splits_that_they_are_about():
 
 def test_the_shortcut_is_told_with_interval_and_n_the_worst_first():
     assert only(audit=audit(border=0.65, file_size=0.71)).text == (
-        "without any anatomy the label is predicted with an AUROC (95 % interval) of "
+        "each of these alone predicts the label, with an AUROC (95 % interval) of "
         "file_size 0.76 (0.71-0.99), border 0.70 (0.65-0.99), n = 400."
     )
 

@@ -45,9 +45,9 @@ def splits_of(manifest):
     return {p: s for p, s in zip(table["path"].to_pylist(), table["split"].to_pylist(), strict=True) if s}
 
 
-def test_the_file_is_named_by_its_digest_and_fits_the_contract(tmp_path):
+def test_the_file_is_named_by_all_that_decides_it_and_fits_the_contract(tmp_path):
     manifest = build(tmp_path, many())
-    assert manifest.path == tmp_path / "home" / "manifests" / f"d-{manifest.digest[:16]}.parquet"
+    assert manifest.path == tmp_path / "home" / "manifests" / f"d-{manifest.key[:16]}.parquet"
     table = read_table(manifest.path)
     assert table.schema.equals(schema(MANIFEST))
     assert table["path"].to_pylist() == sorted(row["path"] for row in many())
