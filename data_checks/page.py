@@ -118,12 +118,13 @@ def _disease(key: str, said: dict[str, Any], kept: Sequence[_Kept] | None) -> di
         "key": key,
         "findings": {severity: [f for f in findings if f["severity"] == severity] for severity in _GROUPS},
         "audit": audit,
-        "shortcut": next((one for one in audit if one["low"] is not None), None),
+        "shortcut": next((one for one in audit if one["low"] != one["high"]), None),
     }
 
 
-def _lower_end(audited: Mapping[str, Any]) -> tuple[float, float]:
-    return (-1.0 if audited["low"] is None else audited["low"], audited["auroc"])
+def _lower_end(audited: Mapping[str, Any]) -> float:
+    """Return where a probe is ranked; what is the same in every image comes last."""
+    return -1.0 if audited["low"] == audited["high"] else audited["low"]
 
 
 def _kept(verdicts: Sequence[Verdict], thumbnails: Mapping[str, bytes]) -> dict[str, list[_Kept]]:

@@ -89,8 +89,9 @@ class Verdict:
 
     @property
     def best_shortcut(self) -> Audited | None:
-        """The probe whose interval has the highest lower end; None where nothing was audited."""
-        return max(self.audit, key=lambda audited: audited.low or 0.0, default=None)
+        """The probe with the highest lower end; None where all are the same value in every image, or unknown."""
+        known = [audited for audited in self.audit if audited.low != audited.high]
+        return max(known, key=lambda audited: audited.low or 0.0, default=None)
 
     def of(self, severity: str) -> list[Finding]:
         """Return the findings of one severity."""
