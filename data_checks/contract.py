@@ -46,6 +46,18 @@ SPLITS = ("train", "validation", "test")
 PROBES = ("file_size", "dimensions", "format", "mode", "border", "thumbnail")
 #: Image formats that are read, by content.
 FORMATS = ("PNG", "JPEG", "GIF", "TIFF", "BMP", "WEBP", "JPEG2000", "PPM", "DICOM")
+#: Which format a file's ending claims.
+ENDINGS = {
+    **dict.fromkeys(("png",), "PNG"),
+    **dict.fromkeys(("jpg", "jpeg", "jpe", "jfif"), "JPEG"),
+    **dict.fromkeys(("gif",), "GIF"),
+    **dict.fromkeys(("tif", "tiff"), "TIFF"),
+    **dict.fromkeys(("bmp",), "BMP"),
+    **dict.fromkeys(("webp",), "WEBP"),
+    **dict.fromkeys(("jp2", "j2k", "jpx", "jpf"), "JPEG2000"),
+    **dict.fromkeys(("ppm", "pgm", "pbm", "pnm"), "PPM"),
+    **dict.fromkeys(("dcm", "dicom", "dic"), "DICOM"),
+}
 
 _SHA256 = "[0-9a-f]{64}"
 _SHORT_DIGEST = "[0-9a-f]{16}"

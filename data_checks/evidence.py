@@ -13,31 +13,11 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from data_checks.contract import CLASSES, COUNTS, EVIDENCE, FOLDERS, SPLITS, Column
+from data_checks.contract import CLASSES, COUNTS, ENDINGS, EVIDENCE, FOLDERS, SPLITS, Column
 from data_checks.copies.components import clusters
 from data_checks.folders.sources import ClassFolder
 from data_checks.images.polarity import polarity
 from data_checks.reasons import EXCLUDED
-
-#: Which format a file's ending claims.
-ENDINGS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".jpe": "JPEG",
-    ".jfif": "JPEG",
-    ".gif": "GIF",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".bmp": "BMP",
-    ".webp": "WEBP",
-    ".jp2": "JPEG2000",
-    ".j2k": "JPEG2000",
-    ".pgm": "PPM",
-    ".ppm": "PPM",
-    ".dcm": "DICOM",
-    ".dicom": "DICOM",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +122,7 @@ def _table(rows: list[tuple], columns: tuple[Column, ...]) -> pd.DataFrame:
 
 
 def _claimed(path: str) -> str | None:
-    return ENDINGS.get(PurePosixPath(path).suffix.lower())
+    return ENDINGS.get(PurePosixPath(path).suffix.lower().removeprefix("."))
 
 
 def _polarity(rows: pd.DataFrame, known: pd.DataFrame) -> pd.Series:

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_checks.folders.names import archive_stem, is_image_name
+from data_checks.images.listing import SIDECAR_FOLDER
 
 #: Radiographs stand in hundreds of folders; those with one folder per patient have their classes far above.
 MAX_FOLDERS = 20_000
 MAX_DEPTH = 12
-#: What an archiver leaves behind; hidden folders are passed over as well.
-_NOT_DATA = "__MACOSX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def _listed(place: str, inside: str) -> Folder:
     with suppress(OSError), os.scandir(place) as items:
         for item in items:
             name = item.name
-            if name.startswith(".") or name == _NOT_DATA:
+            if name.startswith(".") or name == SIDECAR_FOLDER:
                 continue
             if item.is_dir(follow_symlinks=False):
                 folders.append(name)

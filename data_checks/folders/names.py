@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from itertools import chain
 
+from data_checks.contract import ENDINGS
 from data_checks.visible import visible
 
 #: As in difflib.get_close_matches: two of five letters may differ.
@@ -28,8 +29,6 @@ SPLIT_NAMES = {
 _CONTRARY = ("without", "anti", "non", "not", "neg", "mal", "dis", "un", "in", "im", "ab", "an", "no", "a")
 #: A word more that turns a name round: `pneumonia negative`.
 _DENIALS = {"no", "not", "non", "neg", "negative", "without", "free", "absent", "none", "never"}
-_IMAGES = "png jpg jpeg jpe jfif gif tif tiff bmp webp jp2 j2k jpx jpf ppm pgm pbm pnm dcm dicom dic"
-_ENDINGS = frozenset(_IMAGES.split())
 #: Files without an ending that are no DICOM export.
 _PAPERS = {"readme", "license", "licence", "dicomdir", "makefile", "authors", "changelog", "notes"}
 #: Archives by their ending, the longest first, each with the command that unpacks it into a folder.
@@ -37,12 +36,14 @@ _UNPACK = {
     ".tar.bz2": "mkdir -p {into} && tar -xf {archive} -C {into}",
     ".tar.gz": "mkdir -p {into} && tar -xf {archive} -C {into}",
     ".tar.xz": "mkdir -p {into} && tar -xf {archive} -C {into}",
+    ".tar.zst": "mkdir -p {into} && tar -xf {archive} -C {into}",
     ".tgz": "mkdir -p {into} && tar -xf {archive} -C {into}",
     ".tar": "mkdir -p {into} && tar -xf {archive} -C {into}",
     ".zip": "unzip {archive} -d {into}",
     ".rar": "mkdir -p {into} && unrar x {archive} {into}/",
     ".bz2": "mkdir -p {into} && bunzip2 -c {archive} > {into}/{stem}",
     ".7z": "7z x {archive} -o{into}",
+    ".zst": "mkdir -p {into} && zstd -d -c {archive} > {into}/{stem}",
     ".gz": "mkdir -p {into} && gunzip -c {archive} > {into}/{stem}",
     ".xz": "mkdir -p {into} && unxz -c {archive} > {into}/{stem}",
 }
@@ -135,7 +136,7 @@ def is_image_name(name: str) -> bool:
     stem, dot, ending = name.rpartition(".")
     if not dot:
         return name.casefold() not in _PAPERS
-    return ending.casefold() in _ENDINGS or (ending.isdigit() and stem.replace(".", "").isdigit())
+    return ending.casefold() in ENDINGS or (ending.isdigit() and stem.replace(".", "").isdigit())
 
 
 def archive_stem(name: str) -> str | None:

@@ -28,7 +28,7 @@ _SIDECAR_NAMES = frozenset(
 # AppleDouble: `._x` beside `x`. Windows' mark of a download, kept as a file by other systems: `x:Zone.Identifier`.
 _SIDECAR = re.compile(r"\._.*|.*:zone\.identifier", re.DOTALL)
 # macOS packs every file's AppleDouble into a folder of this name in a .zip.
-_SIDECAR_FOLDER = "__MACOSX"
+SIDECAR_FOLDER = "__MACOSX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def is_sidecar(path: str) -> bool:
     """Tell whether a file is an operating system's or browser's own note, by its path with / between folders."""
     *folders, name = path.split("/")
     name = name.lower()
-    return name in _SIDECAR_NAMES or _SIDECAR.fullmatch(name) is not None or _SIDECAR_FOLDER in folders
+    return name in _SIDECAR_NAMES or _SIDECAR.fullmatch(name) is not None or SIDECAR_FOLDER in folders
 
 
 def list_files(root: Path, folders: Iterable[str]) -> Iterator[Entry]:
