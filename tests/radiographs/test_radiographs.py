@@ -77,7 +77,7 @@ def test_scores_are_as_good_as_these_weights_allow_and_no_better(first):
 
 def test_fracture_falls_below_its_leaky_score_once_copies_share_a_split(first):
     assert value(first, "bone_fracture") < 0.90
-    assert "227 of 500 test images" in findings(first, "bone_fracture")["shipped_split_leaks"]
+    assert "215 of 231 test images (93%)" in findings(first, "bone_fracture")["shipped_split_leaks"]
 
 
 def test_the_ten_contradictory_osteoporosis_images_and_the_copied_sample_take_no_part(first, home):
@@ -92,7 +92,27 @@ def test_the_ten_contradictory_osteoporosis_images_and_the_copied_sample_take_no
 
 
 def test_truncated_images_and_sidecars_are_counted_and_stop_nothing(first):
-    assert "empty_file 750, truncated 7" in findings(first, "bone_fracture")["unreadable_images"]
+    said = findings(first, "bone_fracture")
+    assert said["unreadable_images"] == "7 of 750 files cannot be used: truncated 7."
+    assert said["sidecar_files"].startswith("750 of 1500 files")
+
+
+def test_each_set_is_told_its_own_faults_and_the_files_are_named(first):
+    fracture = {found["code"]: found for found in first["diseases"]["bone_fracture"]["findings"]}
+    assert len(fracture["unreadable_images"]["places"]) == 7
+    assert fracture["ending_differs"]["text"].endswith("24 PNG named as JPEG, 3 GIF named as JPEG.")
+    assert fracture["inverted_polarity"]["count"] == 5
+    osteoporosis = {found["code"]: found for found in first["diseases"]["osteoporosis"]["findings"]}
+    assert (
+        "files of 'osteoporosis_knee/sample/normal' are also in 'osteoporosis_knee/dataset/normal'"
+        in (osteoporosis["duplicates"]["detail"])
+    )
+    assert (
+        "10 patients stand in more than one part" in findings(first, "pneumonia")["patient_in_several_splits"]
+    )
+    assert "thumbnail 0.95" in findings(first, "pneumonia")["coarse_shortcut"]
+    assert "9 of 640 images" in findings(first, "arthritis")["inverted_polarity"]
+    assert {f["severity"] for d in first["diseases"].values() for f in d["findings"]} == {"warn", "note"}
 
 
 def test_no_patient_and_no_copy_stands_in_two_splits(first, home):
