@@ -31,6 +31,8 @@ from tasks.store import alone, read_table, write_table
 
 #: Files read ahead of the one that is waited for: bounds memory, and keeps every thread busy.
 _AHEAD = 4
+#: Facts are written so often while images are read, s.
+_KEEP_EVERY_S = 60.0
 
 Row = dict[str, Any]
 
@@ -87,11 +89,13 @@ def scan_images(
             changed.append(entry)
     measured = _measured(root, changed, pixels.shape[0] if pixels else None)
     kept = _keep_pixels(measured, pixels.open(), features) if pixels else (row for row, _ in measured)
+    due = began + _KEEP_EVERY_S
     try:
         for done, row in enumerate(kept, start=1):
             rows.append(row)
             if done % 64 == 0 or done == len(changed):
                 report("scan", done, len(changed))
+                due = _kept_by_the_way(facts, rows, due)
     except BaseException:  # what was measured before a scan was stopped is not measured again
         _write(facts, rows, ())
         raise
@@ -100,6 +104,16 @@ def scan_images(
     read = sum(entry.unreachable is None for entry in changed)
     unreadable = sum(row["unreadable"] is not None for row in rows)
     return Scan(facts, len(rows), read, unreadable, time.perf_counter() - began)
+
+
+def _kept_by_the_way(facts: Path, rows: list[Row], due: float) -> float:
+    """Write what is measured so far where that is due, for a process may be killed; return when it is due again."""
+    began = time.perf_counter()
+    if began < due:
+        return due
+    _write(facts, rows, ())
+    now = time.perf_counter()
+    return now + max(_KEEP_EVERY_S, 20 * (now - began))  # a million rows take 20 s: never a twentieth of the scan
 
 
 def _write(facts: Path, rows: list[Row], folders: Sequence[str]) -> None:
