@@ -113,7 +113,8 @@ def _kept_by_the_way(facts: Path, rows: list[Row], due: float) -> float:
         return due
     _write(facts, rows, ())
     now = time.perf_counter()
-    return now + max(_KEEP_EVERY_S, 20 * (now - began))  # a million rows take 20 s: never a twentieth of the scan
+    # A million rows take 20 s to write: no more than a twentieth of the time goes there.
+    return now + max(_KEEP_EVERY_S, 20 * (now - began))
 
 
 def _write(facts: Path, rows: list[Row], folders: Sequence[str]) -> None:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from data_checks.images.codestream import Stream, decode_in_child, stream_header
 from data_checks.images.dicom_elements import BIG_ENDIAN, DEFLATED, EXPLICIT, IMPLICIT
+from data_checks.images.jpeg_scans import refuse_endless
 from data_checks.images.unreadable import UnreadableImage
 
 #: Transfer syntaxes whose pixels are not compressed.
@@ -70,6 +71,7 @@ def stored_pixels(value: bytes, layout: Layout, syntax: str | None) -> tuple[np.
         return _signed(pixels, layout, said), layout.photometric
     if layout.samples > 1 and said.bits > 8:
         raise UnreadableImage("unsupported_compression", f"{said.bits} bits a colour")
+    refuse_endless(stream, layout.rows * layout.columns)
     return _by_pydicom(value, layout, syntax, decoding_plugin="pillow")
 
 

@@ -23,6 +23,7 @@ from PIL import (
     WebPImagePlugin,
 )
 
+from data_checks.images.jpeg_scans import refuse_endless
 from data_checks.images.unreadable import DECODER_ERRORS, Header, UnreadableImage, reason_of
 
 # Formats found in radiograph collections, told by their first bytes, never by the file's name. An MPO file (two views of
@@ -93,6 +94,7 @@ def read_raster(kind: str, data: bytes, *, max_pixels: int) -> tuple[Header, np.
         if getattr(image, "is_animated", False):
             raise UnreadableImage("several_frames", f"{kind} with more than one frame", header=header)
         if kind == "JPEG":
+            refuse_endless(data, width * height, header=header)
             # JPEG stores luma: taking it as it is saves the way to RGB and back (a third of the time). Not for CMYK.
             image.draft("L", None)
         image.load()
