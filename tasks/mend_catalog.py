@@ -56,11 +56,11 @@ def write_mend(planned: Mended) -> None:
     """
     try:
         write_atomically(planned.path, lambda file: file.write(planned.text.encode()))
-    except StorageError as error:
+    except (StorageError, OSError) as error:
         raise StorageError(
             "Your catalog cannot be written.",
             where=planned.path,
             expected="a file that can be written, on a disk with free space",
-            received=getattr(error.__cause__, "strerror", None),
+            received=getattr(error.__cause__ or error, "strerror", None),
             fix="make it writable for you, or copy its folder and name the copy: --catalog DIR",
         ) from error

@@ -64,12 +64,12 @@ def draw_page(look: Look, report: CheckReport, path: Path) -> Path:
     page = _page(look, report)
     try:
         return _write(path, page)
-    except StorageError as error:  # it speaks of the home folder
+    except (StorageError, OSError) as error:  # the former speaks of the home folder
         raise StorageError(
             "The page of the check cannot be written.",
             where=path,
             expected="a place that can be written, with free space",
-            received=getattr(error.__cause__, "strerror", None),
+            received=getattr(error.__cause__ or error, "strerror", None),
             fix="name another file: --html FILE; nothing is read or judged again for it",
         ) from error
 
