@@ -1,7 +1,8 @@
-"""Serve `train-all` to a running Prefect server: one deployment per profile of the catalog that can be trained.
+"""Serve flows to a running Prefect server: a `train-all` per profile of the catalog, and comparisons of profiles.
 
     PREFECT_API_URL=http://127.0.0.1:4200/api python -m deployments.serve
     prefect deployment run train-all/fast
+    prefect deployment run compare-profiles/fast-vs-intensive
 
 The process waits for runs and executes them on this machine; it takes data root, home and catalog from the
 environment (RADTRAIN_DATA, RADTRAIN_HOME, RADTRAIN_CATALOG). Ctrl-C ends it.
@@ -12,13 +13,19 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from tasks.core.catalog import Catalog, is_trainable, load_catalog
+from tasks.core.catalog import Catalog, load_catalog
 from tasks.core.settings import read_settings, silence
 
 
 def profiles_to_deploy(catalog: Catalog) -> list[str]:
-    """Return the profiles of the catalog that this version can train."""
-    return [key for key, figures in catalog.profiles.items() if is_trainable(figures)]
+    """Return the profiles of the catalog: each gets a deployment."""
+    return list(catalog.profiles)
+
+
+def pairs_to_deploy(catalog: Catalog) -> list[tuple[str, str]]:
+    """Return which profiles are compared: the first of the catalog with each other one."""
+    first, *others = catalog.profiles
+    return [(first, other) for other in others]
 
 
 def main() -> None:
@@ -26,6 +33,7 @@ def main() -> None:
     silence(os.environ)
     from prefect import serve
 
+    from flows.compare_profiles import compare_profiles
     from flows.train_all import train_all
 
     catalog = load_catalog(read_settings(os.environ).catalog)
@@ -38,6 +46,16 @@ def main() -> None:
             concurrency_limit=1,
         )
         for profile in profiles_to_deploy(catalog)
+    ]
+    deployments += [
+        compare_profiles.to_deployment(
+            name=f"{first}-vs-{second}",
+            parameters={"first": first, "second": second},
+            description=f"Compare the last completed runs of {first} and {second}. Not for diagnosis.",
+            tags=["radtrain", first, second],
+            concurrency_limit=1,
+        )
+        for first, second in pairs_to_deploy(catalog)
     ]
     serve(*deployments)
 

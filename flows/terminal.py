@@ -25,6 +25,7 @@ from data_checks.report import CheckReport, Verdict
 from data_checks.visible import visible
 from tasks.core.card import interval
 from tasks.core.estimate import Stage, seconds_left
+from tasks.core.pace import DISEASE_S, Forecast
 from tasks.core.report import Outcome, Report
 from tasks.mend_catalog import Mended
 from tasks.progress import listening
@@ -51,12 +52,19 @@ class _Follower:
         self._bars: dict[str, TaskID] = {}
         self._began: dict[str, float] = {}
         self._stages: dict[str, Stage] = {}
+        self._expected: dict[str, float] = {}
+
+    def expect(self, forecast: Forecast) -> None:
+        """Take a forecast into the time left, and say it."""
+        besides = self._diseases * DISEASE_S
+        self._expected = {"features": forecast.features_s, "train": forecast.training_s + besides}
+        self._console.print(f"expected: {forecast.sentence()}", highlight=False)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
         began = self._began.setdefault(stage, now)
         self._stages[stage] = Stage(done, total, now - began)
-        left = seconds_left(self._stages, diseases=self._diseases)
+        left = seconds_left(self._stages, diseases=self._diseases, expected=self._expected)
         if not self._console.is_terminal:
             if done == total:
                 self._console.print(
@@ -76,7 +84,8 @@ def following(diseases: int) -> Iterator[None]:
     """Show the progress of the run in this context on stderr."""
     console = _console(stderr=True)
     progress = Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
-    with progress, listening(_Follower(progress, console, diseases)):
+    follower = _Follower(progress, console, diseases)
+    with progress, listening(follower, follower.expect):
         yield
 
 

@@ -1,6 +1,6 @@
 """The flow `train-all`: image folders in, one evaluated and tracked classifier per disease out.
 
-    folders -> check -> scan -> manifest -> judge -> features -> (train -> evaluate -> record -> accept) per disease
+    folders -> check -> scan -> manifest -> judge -> time -> features -> (train -> evaluate -> record -> accept) per disease
 
 Diseases run beside each other. One that fails is named with its reason and stops no other, and the flow does
 not end green.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -21,14 +22,19 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from data_checks.report import Verdict
 from flows.validate_data import check_images
+from tasks.ask_teacher import Teacher, TeacherMissing, ask_teachers, find_teacher
 from tasks.build_manifest import DiseaseManifest
+from tasks.checkpoints import checkpoint_folder, forget_checkpoints
+from tasks.compute import Trained
 from tasks.core.addresses import without_secret
+from tasks.core.plan import Plan
 from tasks.core.report import DiseasesFailed, Outcome, Report
 from tasks.core.settings import read_settings, silence
 from tasks.evaluate_classifier import Evaluated, evaluate_classifier
 from tasks.extract_features import extract_features
 from tasks.judge_data import accept_data
 from tasks.plan_run import Request, Work, plan_run
+from tasks.plan_time import plan_time
 from tasks.progress import report
 from tasks.publish_check import publish_check
 from tasks.record_run import (
@@ -41,8 +47,9 @@ from tasks.record_run import (
     record_failure,
 )
 from tasks.store import disease_folder, image_paths, prepare_home, write_json
+from tasks.tracking import Tracker
 from tasks.train_classifier import train_classifier
-from tasks.worker import Trained, Worker, start_worker
+from tasks.worker import Worker, start_worker
 
 #: The futures of one disease, in the order in which they come about.
 _Line = tuple[PrefectFuture[Trained], PrefectFuture[Evaluated], PrefectFuture[Recorded], PrefectFuture[None]]
@@ -66,6 +73,7 @@ def train_all(
     catalog: str | None = None,
     home: str | None = None,
     tracking_uri: str | None = None,
+    time_limit: float | None = None,
 ) -> State[Report]:
     """Train and evaluate a classifier for every disease of the catalog.
 
@@ -78,6 +86,7 @@ def train_all(
         catalog: folder with catalog files of your own; RADTRAIN_CATALOG by default.
         home: folder for caches, runs and databases; RADTRAIN_HOME by default.
         tracking_uri: where MLflow records; MLFLOW_TRACKING_URI by default.
+        time_limit: minutes that the run may take; epochs get fewer steps to fit. None for no limit.
 
     Returns:
         Completed with a `Report` as its result, or Failed with a `DiseasesFailed` that carries it.
@@ -85,14 +94,15 @@ def train_all(
     began = time.perf_counter()
     silence(os.environ)
     settings = read_settings(os.environ, data=data, home=home, catalog=catalog, tracking_uri=tracking_uri)
-    request = Request(profile, tuple(diseases or ()), seed, tuple((overrides or {}).items()))
+    request = Request(profile, tuple(diseases or ()), seed, tuple((overrides or {}).items()), time_limit)
     with start_worker(prepare_home(settings.home) / "logs" / "worker.log") as worker:
         work = plan_run(request, settings, worker)
         opening = open_run.submit(
             settings.tracking_uri, settings.artifact_root, f"train-all/{profile}", profile
         )
         try:
-            outcomes, costs = _train_diseases(work, worker, opening)
+            deadline = None if time_limit is None else time_limit * 60
+            work, outcomes, costs = _train_diseases(work, worker, opening, began, deadline)
             seconds = time.perf_counter() - began
             close_run(opening.result(), work, outcomes, {"duration_s": seconds, **costs})
         except BaseException:
@@ -118,58 +128,97 @@ def train_all(
 
 
 def _train_diseases(
-    work: Work, worker: Worker, opening: PrefectFuture[Recording]
-) -> tuple[tuple[Outcome, ...], dict[str, float]]:
-    """Take every disease as far as its data let it go; return what became of each, and what all of them cost."""
+    work: Work, worker: Worker, opening: PrefectFuture[Recording], began: float, limit_s: float | None
+) -> tuple[Work, tuple[Outcome, ...], dict[str, float]]:
+    """Take every disease as far as its data let it go.
+
+    Returns the work as it was cut to the time limit, what became of each disease, and what all of them cost.
+    """
     look = work.look()
     checked = check_images(look)
     verdicts = {verdict.disease: verdict for verdict in checked.report.verdicts}
     paths = {key: image_paths(manifest.path) for key, manifest in checked.manifests.items()}
     recording = opening.result()  # no feature is computed for a run that could not be recorded
     publishing = publish_check.submit(look, checked.report, recording)  # seen before training starts
+    teachers, untaught = _find_teachers(work, recording.tracker, checked.manifests)
+    ready = {key: manifest for key, manifest in checked.manifests.items() if key not in untaught}
+    spent_s = time.perf_counter() - began
+    timed = plan_time(worker, work, ready, limit_s=limit_s, spent_s=spent_s)
+    work = timed.work
+    wanted = [work.wanted(manifest) for manifest in ready.values()]
     extraction = extract_features(
         worker,
         work.root,
         {image: path for some in paths.values() for image, path in some.items()},
-        work.backbone,
-        work.pixels,
-        work.features,
+        [*wanted, *(teacher.wanted() for teacher in teachers.values())],
+        limit=work.settings.cache_limit,
     )
+    if teachers:
+        ask_teachers(worker, work.settings.home, recording.run_id, teachers)
     publishing.result()
+    plans = {
+        key: work.plan(manifest, teachers[key].digest if key in teachers else "")
+        for key, manifest in ready.items()
+    }
     lines = {
-        key: _submit(work, worker, manifest, verdicts[key], recording)
-        for key, manifest in checked.manifests.items()
+        key: _submit(work, plans[key], worker, manifest, verdicts[key], recording)
+        for key, manifest in ready.items()
     }
     outcomes: list[Outcome] = []
     for key in work.diseases:
         if key in lines:
             cached = extraction.cached_share(list(paths[key]))
-            outcome = _settle(work, verdicts[key], checked.manifests[key], lines[key], cached)
+            outcome = _settle(work, plans[key], verdicts[key], checked.manifests[key], lines[key], cached)
+        elif key in untaught:
+            outcome = work.failed(verdicts[key], checked.manifests[key], untaught[key], 0.0)
         else:
             outcome = work.failed_checks(verdicts[key])
         outcomes.append(outcome if outcome.run_id else record_failure(recording, work, outcome))
         report("train", len(outcomes), len(work.diseases))
     costs = {**(checked.scan.costs() if checked.scan else {}), **extraction.costs()}
-    return tuple(outcomes), costs
+    if timed.forecast:
+        costs.update(timed.forecast.costs())
+    return work, tuple(outcomes), costs
+
+
+def _find_teachers(
+    work: Work, tracker: Tracker, manifests: Mapping[str, DiseaseManifest]
+) -> tuple[dict[str, Teacher], dict[str, TeacherMissing]]:
+    """Return who each disease learns from, and why one cannot; both are empty for a profile without a teacher."""
+    found: dict[str, Teacher] = {}
+    missing: dict[str, TeacherMissing] = {}
+    if work.teacher is None:
+        return found, missing
+    for key, manifest in manifests.items():
+        try:
+            found[key] = find_teacher(work, work.teacher, tracker, manifest)
+        except TeacherMissing as error:
+            missing[key] = error
+    return found, missing
 
 
 def _submit(
-    work: Work, worker: Worker, manifest: DiseaseManifest, verdict: Verdict, recording: Recording
+    work: Work,
+    plan: Plan,
+    worker: Worker,
+    manifest: DiseaseManifest,
+    verdict: Verdict,
+    recording: Recording,
 ) -> _Line:
     """Start the line of one disease: train, evaluate, record, accept; each waits for the one before."""
-    plan = work.plan(manifest)
     folder = disease_folder(work.settings.home, recording.run_id, manifest.disease)
     # Any: a future stands for the value that Prefect hands to the next task.
-    trained: Any = train_classifier.submit(worker, plan, folder, manifest.path, work.backbone, work.features)
-    evaluated: Any = evaluate_classifier.submit(
-        worker, plan, folder, manifest, verdict, work.features, trained
-    )
+    spaces, home = work.spaces(manifest.disease), work.settings.home
+    trained: Any = train_classifier.submit(worker, plan, folder, manifest.path, spaces, home)
+    evaluated: Any = evaluate_classifier.submit(worker, plan, folder, manifest, verdict, spaces, trained)
     recorded: Any = record_disease.submit(recording, plan, folder, verdict, trained, evaluated)
     waiting: Any = accept_data.submit(work.look(), manifest, wait_for=[recorded])  # pyright: ignore[reportCallIssue]
     return trained, evaluated, recorded, waiting
 
 
-def _settle(work: Work, verdict: Verdict, manifest: DiseaseManifest, line: _Line, cached: float) -> Outcome:
+def _settle(
+    work: Work, plan: Plan, verdict: Verdict, manifest: DiseaseManifest, line: _Line, cached: float
+) -> Outcome:
     """Wait for the line of one disease and say what became of it."""
     for future in line:
         future.wait()
@@ -177,5 +226,6 @@ def _settle(work: Work, verdict: Verdict, manifest: DiseaseManifest, line: _Line
             error = future.state.result(raise_on_failure=False)
             return work.failed(verdict, manifest, error, cached)
     trained, evaluated, recorded = line[0].result(), line[1].result(), line[2].result()
+    forget_checkpoints(checkpoint_folder(work.settings.home, plan.digest()))
     seconds = trained.duration_s + evaluated.duration_s + recorded.duration_s
     return work.completed(verdict, manifest, evaluated.test, seconds, cached, recorded.run_id)

@@ -24,8 +24,8 @@ import numpy as np
 from tasks.core.errors import StorageError
 from tasks.store import read_json, write_atomically, write_json, writing
 
-#: Rows in a block. 512 rows of features are 2.6 MB: large enough to read fast, small enough to lose.
-BLOCK_ROWS = 512
+#: At most, rows in a block and bytes of its rows: large enough to read fast, small enough to lose.
+BLOCK_ROWS, BLOCK_BYTES = 512, 8 * 2**20
 _KEY_BYTES = 32
 #: What numpy says about a part that is no part, and the system about a block that another process removed.
 _DAMAGED = (
@@ -81,6 +81,14 @@ class SpaceKey:
         """Return the name of the space's folder."""
         return hashlib.sha256(json.dumps(self.note(), sort_keys=True).encode()).hexdigest()[:16]
 
+    def row_bytes(self) -> int:
+        """Return the size of a row on disk, its key and checksum included."""
+        return _KEY_BYTES + 4 + int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+    def block_rows(self) -> int:
+        """Return how many rows a block holds."""
+        return max(1, min(BLOCK_ROWS, BLOCK_BYTES // self.row_bytes()))
+
     def open(self) -> Space:
         """Open the space; it is made where it is not there."""
         return Space(self)
@@ -91,7 +99,7 @@ class Space:
 
     def __init__(self, key: SpaceKey) -> None:
         self.folder = key.folder / key.digest()
-        self.shape, self.dtype = key.shape, np.dtype(key.dtype)
+        self.shape, self.dtype, self.block_rows = key.shape, np.dtype(key.dtype), key.block_rows()
         self._blocks: dict[str, Block] = {}
         self._places: dict[str, tuple[str, int]] = {}
         if not (self.folder / "space.json").exists():
@@ -130,8 +138,9 @@ class Space:
             raise ValueError(
                 f"Expected rows {(len(images), *self.shape)} {self.dtype}. Received: {rows.shape} {rows.dtype}"
             )
-        for start in range(0, len(images), BLOCK_ROWS):
-            self._write(_keys(images[start : start + BLOCK_ROWS]), rows[start : start + BLOCK_ROWS])
+        for start in range(0, len(images), self.block_rows):
+            end = start + self.block_rows
+            self._write(_keys(images[start:end]), rows[start:end])
 
     def missing(self, images: Sequence[str]) -> list[str]:
         """Return the images whose row is not there, or is there but damaged (it is dropped then).

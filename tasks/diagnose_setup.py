@@ -192,27 +192,24 @@ def _data(setup: Setup) -> list[Line]:
 
 
 def _weights(setup: Setup) -> list[Line]:
-    """Find the weights of every profile that can be trained, as `tasks/find_weights.py` would."""
+    """Find the weights of every profile, as `tasks/find_weights.py` would."""
     if setup.catalog.exception() is not None:
         return []
-    from tasks.core.backbone import imagenet_file
-    from tasks.core.catalog import require_frozen
+    from tasks.core.networks import imagenet_file, network
 
     home = setup.environment.get("KERAS_HOME")
     cache = (Path(home) if home else Path.home() / ".keras") / "models"
     found, missing = {}, {}
     for key, profile in setup.catalog.result().profiles.items():
-        try:
-            require_frozen(key, profile)
-        except CatalogError:
-            continue
-        # Also for weights of one's own: raises where the catalog names no backbone that there is.
-        file = imagenet_file(profile.backbone, side=profile.image_side, alpha=profile.alpha)
-        own = profile.weights != "imagenet"
-        path = Path(os.path.expanduser(profile.weights)) if own else cache / file
+        name, side, alpha = profile.backbone, profile.image_side, profile.alpha
+        network(name, alpha=alpha, side=side)  # raises where the catalog names no backbone that there is
         if profile.weights == "random":
             found[key] = "random"
-        elif os.path.isfile(path):
+            continue
+        own = profile.weights != "imagenet"
+        file = profile.weights if own else imagenet_file(name, side=side, alpha=alpha)
+        path = Path(os.path.expanduser(file)) if own else cache / file
+        if os.path.isfile(path):
             found[key] = f"{path} ({os.path.getsize(path) / 2**20:.1f} MiB)"
         else:
             missing[key] = str(path) if own else file

@@ -1,6 +1,6 @@
 """Stage: model -> evaluation. Reads the test rows, once, and measures the scores at the operating point.
 
-In: the trained head, the operating point from validation rows, the manifest. Out: `evaluation.json`,
+In: the trained weights, the operating point from validation rows, the manifest. Out: `evaluation.json`,
 `evaluation.png`, `scores.parquet` (local only) and the model's card.
 """
 
@@ -18,12 +18,14 @@ from prefect.cache_policies import NO_CACHE
 
 from data_checks.report import Verdict
 from tasks.build_manifest import DiseaseManifest
+from tasks.compute import Trained, score
 from tasks.core.card import write_card
 from tasks.core.figures import evaluation_figure
 from tasks.core.metrics import Estimate, measure
 from tasks.core.plan import Plan
+from tasks.feature_spaces import FeatureSpaces
 from tasks.store import read_rows, write_atomically, write_json, write_table
-from tasks.worker import SpaceKey, Trained, Worker, score
+from tasks.worker import Worker
 
 #: Drawing holds the interpreter's lock: five pictures at once take longer than one after the other.
 _DRAWING = threading.Lock()
@@ -44,12 +46,12 @@ def evaluate_classifier(
     folder: Path,
     manifest: DiseaseManifest,
     verdict: Verdict,
-    features: SpaceKey,
+    spaces: FeatureSpaces,
     trained: Trained,
 ) -> Evaluated:
     """Measure one classifier on the test rows at the operating point that validation rows fixed."""
     rows = read_rows(manifest.path, "test")
-    scores, scoring_s = worker.ask(score, folder, features, rows.images)
+    scores, scoring_s = worker.ask(score, folder, spaces, rows.images)
     began = time.perf_counter()
     point = trained.operating_point
     estimates = measure(rows.labels, scores, rows.groups, threshold=point.threshold, seed=plan.seed)

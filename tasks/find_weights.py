@@ -8,20 +8,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tasks.core.backbone import imagenet_file, network, weights_digest, weights_not_found
-from tasks.core.catalog import Profile
+from tasks.compute import fetch_imagenet
+from tasks.core.backbone import weights_digest
 from tasks.core.errors import WeightsNotFound
-from tasks.worker import BackboneKey, Worker, fetch_imagenet
+from tasks.core.networks import imagenet_file, network, weights_not_found
+from tasks.core.profile import Profile
+from tasks.feature_spaces import BackboneKey
+from tasks.worker import Worker
 
 
 def find_weights(figures: Profile, worker: Worker) -> BackboneKey:
     """Return the backbone of a profile with weights that are there.
 
     Raises:
-        CatalogError: the backbone is unknown, or cannot have this alpha.
+        CatalogError: the backbone is unknown, or cannot have this alpha or side, or there are no such weights.
         WeightsNotFound: they are not on this machine, and cannot be fetched.
     """
-    network(figures.backbone, alpha=figures.alpha)
+    network(figures.backbone, alpha=figures.alpha, side=figures.image_side)
     weights = _locate(figures, worker)
     return BackboneKey(
         figures.backbone,
@@ -29,6 +32,8 @@ def find_weights(figures: Profile, worker: Worker) -> BackboneKey:
         figures.alpha,
         None if weights is None else str(weights),
         weights_digest(weights),
+        figures.trainable_layers,
+        figures.precision,
     )
 
 

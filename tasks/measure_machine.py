@@ -25,6 +25,18 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
+def has_bfloat16(proc: Path = PROC) -> bool:
+    """Tell whether the processor multiplies in bfloat16; one that does not would be slower with it than without."""
+    flags = re.search(r"^flags\s*: (.*)$", _read(proc / "cpuinfo"), re.MULTILINE)
+    return bool(flags) and not {"avx512_bf16", "amx_bf16"}.isdisjoint(flags[1].split())
+
+
+def cpu_model(proc: Path = PROC) -> str:
+    """Return the processor's name, or an empty text where it is not told."""
+    told = re.search(r"^model name\s*: (.*)$", _read(proc / "cpuinfo"), re.MULTILINE)
+    return told[1].strip() if told else ""
+
+
 def cpu_quota(proc: Path = PROC, cgroups: Path = CGROUPS) -> float | None:
     """Return the smallest quota of the control groups, in cores' worth of time; None without one."""
     quotas = []

@@ -15,8 +15,9 @@ from pathlib import Path
 import data_checks
 import tasks
 from tasks.cache import SpaceKey
-from tasks.core.catalog import Catalog, Disease, Profile, SplitRule, is_trainable
+from tasks.core.catalog import Catalog, Disease, SplitRule
 from tasks.core.pixels import METHOD
+from tasks.core.profile import Profile
 from tasks.core.settings import Settings
 
 #: Libraries whose arithmetic decides a manifest or a verdict.
@@ -35,7 +36,8 @@ class Look:
         whole: all diseases were asked for.
         split: how images are divided.
         pixels: cache space that takes the shrunk images, since they are decoded anyway; None keeps none.
-        features: cache space of pooled features: images that are in it need no pixels; None where it is not known.
+        features: cache space of features: images that are in it need no pixels; None where all need them, or it is
+            not known.
     """
 
     settings: Settings
@@ -49,7 +51,7 @@ class Look:
 
 
 def plan_check(catalog: Catalog, wanted: Sequence[str] | None, settings: Settings) -> Look:
-    """Return what a check by itself will look at; the pixels it keeps are those of the first profile that can be trained.
+    """Return what a check by itself will look at; the pixels it keeps are those of the catalog's first profile.
 
     Raises:
         CatalogError: a disease is not in the catalog, or none is enabled.
@@ -57,7 +59,7 @@ def plan_check(catalog: Catalog, wanted: Sequence[str] | None, settings: Setting
     """
     keys = catalog.disease_keys(wanted)
     root = settings.require_data()
-    trained = next((figures for figures in catalog.profiles.values() if is_trainable(figures)), None)
+    first = next(iter(catalog.profiles.values()), None)
     return Look(
         settings=settings,
         root=root,
@@ -65,7 +67,7 @@ def plan_check(catalog: Catalog, wanted: Sequence[str] | None, settings: Setting
         skipped=skipped(catalog, wanted),
         whole=not wanted,
         split=catalog.split,
-        pixels=pixel_space(settings.home, trained) if trained else None,
+        pixels=pixel_space(settings.home, first) if first else None,
         features=None,
     )
 

@@ -5,42 +5,48 @@ In: what the user said. Out: `Work`: which diseases, where, with which figures, 
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import json
 import platform
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from data_checks.contract import SPLITS
 from data_checks.report import Verdict
 from tasks.build_manifest import DiseaseManifest
 from tasks.cache import SpaceKey
-from tasks.core.backbone import network
-from tasks.core.catalog import Disease, Profile, SplitRule, load_catalog, require_frozen
-from tasks.core.errors import ChecksFailed
+from tasks.compute import build_ahead, describe_features
+from tasks.core.catalog import Disease, SplitRule, load_catalog
+from tasks.core.errors import CatalogError, ChecksFailed
 from tasks.core.metrics import Estimate
-from tasks.core.pixels import METHOD
+from tasks.core.networks import network
 from tasks.core.plan import Plan
+from tasks.core.profile import Profile
 from tasks.core.report import Outcome, reason_of
 from tasks.core.settings import Settings
+from tasks.extract_features import Wanted
+from tasks.feature_spaces import BackboneKey, Features, FeatureSpaces, feature_spaces
 from tasks.find_weights import find_weights
+from tasks.measure_machine import has_bfloat16
 from tasks.plan_check import Look, pixel_space, skipped
-from tasks.store import prepare_home
-from tasks.worker import BackboneKey, Worker, build_ahead
-
-#: Of the arithmetic in the backbone: part of the key of every feature.
-PRECISION = "float32"
+from tasks.store import prepare_home, read_rows, recall, remember
+from tasks.worker import Worker
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user said: a profile, the diseases (none: all), the seed and the figures to change."""
+    """What the user said: a profile, the diseases (none: all), the seed, the figures to change, minutes to keep to."""
 
     profile: str
     diseases: tuple[str, ...]
     seed: int
     overrides: tuple[tuple[str, Any], ...]
+    time_limit: float | None = None
+    is_for_student: bool = False
 
     def repeat(self, disease: str, settings: Settings) -> str:
         """Return the command that trains one disease again in just this way."""
@@ -50,6 +56,8 @@ class Request:
         words += ["--home", str(settings.home), "--seed", str(self.seed)]
         for name, value in self.overrides:
             words += ["--set", f"{name}={value}"]
+        if self.time_limit is not None:
+            words += ["--time-limit", f"{self.time_limit:g}"]
         return shlex.join(words)
 
 
@@ -66,8 +74,9 @@ class Work:
         split: how images are divided.
         figures: of the profile, overrides included.
         backbone: with the digest of its weights.
+        features: shape and place of its features.
         pixels: cache space of shrunk images.
-        features: cache space of pooled features.
+        teacher: the work of the profile whose scores this one is fitted to; None where it learns from labels alone.
     """
 
     request: Request
@@ -78,8 +87,27 @@ class Work:
     split: SplitRule
     figures: Profile
     backbone: BackboneKey
+    features: Features
     pixels: SpaceKey
-    features: SpaceKey
+    teacher: Work | None
+
+    def figures_of(self, disease: str) -> Profile:
+        """Return the figures for one disease: left and right stay in place where its question depends on them."""
+        if not self.diseases[disease].laterality_matters:
+            return self.figures
+        return self.figures.model_copy(update={"augmentation": self.figures.augmentation.without_flips()})
+
+    def spaces(self, disease: str) -> FeatureSpaces:
+        """Return where the features of one disease's images are cached."""
+        cache = self.settings.home / "cache"
+        return feature_spaces(cache, self.pixels, self.backbone, self.features, self.figures_of(disease))
+
+    def wanted(self, manifest: DiseaseManifest) -> Wanted:
+        """Return what must be cached before a disease is trained."""
+        train, validation, test = (read_rows(manifest.path, split).images for split in SPLITS)
+        spaces, figures = self.spaces(manifest.disease), self.figures_of(manifest.disease)
+        features = spaces.wanted(train, validation + test, figures=figures, seed=self.request.seed)
+        return Wanted(spaces, features, train if spaces.live else ())
 
     def look(self) -> Look:
         """Return what is checked before anything is trained."""
@@ -91,26 +119,31 @@ class Work:
             whole=not self.request.diseases,
             split=self.split,
             pixels=self.pixels,
-            features=self.features,
+            features=self._plain() if self.figures.augmentation.is_none() else None,
         )
 
-    def plan(self, manifest: DiseaseManifest) -> Plan:
-        """Return the plan of one disease."""
+    def _plain(self) -> SpaceKey:
+        cache = self.settings.home / "cache"
+        return feature_spaces(cache, self.pixels, self.backbone, self.features, self.figures).plain
+
+    def plan(self, manifest: DiseaseManifest, teacher: str = "") -> Plan:
+        """Return the plan of one disease; `teacher` is the digest of the weights that it learns from."""
         disease = self.diseases[manifest.disease]
         return Plan(
             disease=manifest.disease,
             title=disease.title,
             profile=self.request.profile,
-            figures=self.figures,
+            figures=self.figures_of(manifest.disease),
             wanted_sensitivity=disease.wanted_sensitivity,
             seed=self.request.seed,
             manifest_digest=manifest.digest,
             weights_digest=self.backbone.weights_digest,
-            features=self.features.digest(),
+            features=self.spaces(manifest.disease).plain.digest(),
             n_train=manifest.counts["train"],
             n_validation=manifest.counts["validation"],
             n_test=manifest.counts["test"],
             versions=_versions(),
+            teacher=teacher,
         )
 
     def completed(
@@ -181,13 +214,14 @@ def plan_run(request: Request, settings: Settings, worker: Worker) -> Work:
     """
     catalog = load_catalog(settings.catalog)
     figures = catalog.profile(request.profile, dict(request.overrides))
+    teacher = _plan_teacher(request, figures, settings, worker)
     keys = catalog.disease_keys(request.diseases)
-    require_frozen(request.profile, figures)
     root = settings.require_data()
     prepare_home(settings.home)
+    if not has_bfloat16():
+        figures = figures.model_copy(update={"precision": "float32"})
     backbone = find_weights(figures, worker)
     worker.tell(build_ahead, backbone)
-    cache = settings.home / "cache"
     return Work(
         request=request,
         settings=settings,
@@ -198,23 +232,40 @@ def plan_run(request: Request, settings: Settings, worker: Worker) -> Work:
         # By name and digest: the place of the weights on this machine is not part of what is trained.
         figures=figures.model_copy(update={"weights": Path(figures.weights).name}),
         backbone=backbone,
+        features=_features(settings.home, backbone, worker),
         pixels=pixel_space(settings.home, figures),
-        features=_features(cache, backbone),
+        teacher=teacher,
     )
 
 
-def _features(cache: Path, backbone: BackboneKey) -> SpaceKey:
-    known = network(backbone.name, alpha=backbone.alpha)
-    describes: Mapping[str, Any] = {
-        "backbone": backbone.name,
-        "alpha": backbone.alpha,
-        "weights": backbone.weights_digest,
-        "side": backbone.side,
-        "pixels": METHOD,
-        "preprocessing": known.preprocessing,
-        "precision": PRECISION,
-    }
-    return SpaceKey(cache / "features", tuple(describes.items()), (known.channels,), PRECISION)
+def _plan_teacher(request: Request, figures: Profile, settings: Settings, worker: Worker) -> Work | None:
+    if figures.teacher is None:
+        return None
+    if request.is_for_student or figures.teacher == request.profile:
+        raise CatalogError(
+            "A teacher cannot have a teacher.",
+            where=f"profiles.toml, table [profiles.{request.profile}], key teacher",
+            expected="a profile that learns from labels",
+            received=figures.teacher,
+            fix="name such a profile",
+        )
+    wanted = Request(figures.teacher, request.diseases, request.seed, (), is_for_student=True)
+    return plan_run(wanted, settings, worker)
+
+
+def _features(home: Path, backbone: BackboneKey, worker: Worker) -> Features:
+    """Return shape and place of the features; where a tail is trained, the worker is asked once and it is kept."""
+    if not backbone.trainable_layers:
+        return Features((network(backbone.name, alpha=backbone.alpha).channels,), "pool")
+    asked = json.dumps([asdict(replace(backbone, weights=None, weights_digest="")), _version("keras")])
+    key = hashlib.sha256(asked.encode()).hexdigest()
+    known = recall(home, "features", key)
+    if known is None:
+        found = worker.ask(describe_features, backbone)
+        remember(home, "features", key, json.dumps(asdict(found)).encode())
+        return found
+    said = json.loads(known)
+    return Features(tuple(said["shape"]), said["cut"])
 
 
 def _versions() -> dict[str, str]:

@@ -10,20 +10,34 @@ import contextlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
+from tasks.core.pace import Forecast
+
 #: Called with the stage, how much of it is done, and how much there is.
 Listener = Callable[[str, int, int], None]
 
+#: Called once, before anything that takes long, with what it will take.
+Expecter = Callable[[Forecast], None]
+
+_expecter: ContextVar[Expecter | None] = ContextVar("radtrain_expected", default=None)
 _listener: ContextVar[Listener | None] = ContextVar("radtrain_progress", default=None)
 
 
 @contextlib.contextmanager
-def listening(listener: Listener) -> Iterator[None]:
-    """Have everything in this context tell the listener how far it is."""
-    token = _listener.set(listener)
+def listening(listener: Listener, expecter: Expecter | None = None) -> Iterator[None]:
+    """Have everything in this context tell the listener how far it is, and the other how long it will take."""
+    tokens = _listener.set(listener), _expecter.set(expecter)
     try:
         yield
     finally:
-        _listener.reset(token)
+        _listener.reset(tokens[0])
+        _expecter.reset(tokens[1])
+
+
+def expect(forecast: Forecast) -> None:
+    """Say what the rest of the run is expected to take."""
+    expecter = _expecter.get()
+    if expecter is not None:
+        expecter(forecast)
 
 
 def report(stage: str, done: int, total: int) -> None:

@@ -19,6 +19,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 
 from data_checks.report import Verdict
+from tasks.compute import Trained
 from tasks.core.errors import TrackingError
 from tasks.core.metrics import Estimate
 from tasks.core.plan import Plan
@@ -27,7 +28,6 @@ from tasks.evaluate_classifier import Evaluated
 from tasks.plan_run import Work
 from tasks.store import read_json
 from tasks.tracking import Tracker, open_tracker
-from tasks.worker import Trained
 
 _TAGS = {"radtrain.not_for_diagnosis": "true"}
 
@@ -81,7 +81,7 @@ def record_disease(
     """
     began = time.perf_counter()
     tracker = recording.tracker
-    run_id = tracker.start_run(plan.disease, tags=_tags(plan), parent=recording.run_id)
+    run_id = tracker.start_run(plan.disease, tags=_tags(plan, trained), parent=recording.run_id)
     try:
         _log_disease(tracker, run_id, plan, folder, verdict, trained, evaluated)
     except BaseException:
@@ -162,7 +162,11 @@ def _log_disease(
     trained: Trained,
     evaluated: Evaluated,
 ) -> None:
-    params = {**_flat(plan.to_json()), "parameters": trained.parameters}
+    params = {
+        **_flat(plan.to_json()),
+        "parameters": trained.parameters,
+        "trainable_parameters": trained.trainable_parameters,
+    }
     model_id = tracker.log_model(run_id, folder / "model", name=plan.disease, params=params)
     counts = {"train": plan.n_train, "validation": plan.n_validation, "test": plan.n_test}
     tracker.log_dataset(run_id, name=plan.disease, digest=plan.manifest_digest, profile=json.dumps(counts))
@@ -173,13 +177,14 @@ def _log_disease(
     tracker.log_files(run_id, [folder / name for name in names])
 
 
-def _tags(plan: Plan) -> dict[str, str]:
+def _tags(plan: Plan, trained: Trained) -> dict[str, str]:
     return {
         **_TAGS,
         "radtrain.disease": plan.disease,
         "radtrain.profile": plan.profile,
         "radtrain.manifest": plan.manifest_digest,
         "radtrain.plan": plan.digest(),
+        "radtrain.trained": trained.digest,
     }
 
 
@@ -192,6 +197,8 @@ def _training_metrics(plan: Plan, trained: Trained, evaluated: Evaluated) -> dic
         "train/images_per_s": trained.images / max(trained.fit_s, 1e-9),
         "train/steps": trained.steps,
         "train/best_epoch": trained.best_epoch,
+        "train/resumed_after": trained.resumed_after,
+        "train/damaged_checkpoints": trained.damaged_checkpoints,
         "train/peak_memory_mib": trained.peak_memory_bytes / 2**20,
         "validation/threshold": point.threshold,
         "validation/sensitivity": point.sensitivity,

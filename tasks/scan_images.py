@@ -24,7 +24,7 @@ from data_checks.contract import FACTS, schema
 from data_checks.images.image_facts import MAX_PIXELS, measure
 from data_checks.images.listing import Entry, UnreachableFile, list_files, read_bytes
 from data_checks.reasons import UNREACHABLE
-from tasks.cache import BLOCK_ROWS, Space, SpaceKey
+from tasks.cache import Space, SpaceKey
 from tasks.core.pixels import shrink
 from tasks.progress import report
 from tasks.store import alone, read_table, write_table
@@ -191,7 +191,7 @@ def _keep_pixels(
         image = row["sha256"]
         if square is not None and image not in computed and image not in pixels:
             waiting[image] = square
-        if len(waiting) == BLOCK_ROWS:
+        if len(waiting) == pixels.block_rows:
             pixels.put(list(waiting), np.stack(list(waiting.values())))
             waiting.clear()
         yield row

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from tasks.core.addresses import without_secret
 from tasks.core.errors import TrackingError, first_line
@@ -27,6 +28,31 @@ EXPERIMENT = "radtrain"
 #: MLflow's own limits on the length of a parameter's value and of a data set's digest.
 _PARAM_LENGTH = 6000
 _DIGEST_LENGTH = 36
+#: Runs that are asked for at once.
+_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A run as MLflow has it.
+
+    Attributes:
+        run_id: of MLflow.
+        status: RUNNING, FINISHED, FAILED or KILLED.
+        started: ms since 1970.
+        parent: id of the run that it is shown below; None where there is none.
+        tags: as they were logged.
+        params: as they were logged, as text.
+        metrics: the last value of each.
+    """
+
+    run_id: str
+    status: str
+    started: int
+    parent: str | None
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +111,65 @@ class Tracker:
             for file in files:
                 self.client.log_artifact(run_id, str(file), folder)
 
+    def log_table(self, run_id: str, columns: Mapping[str, Sequence[Any]], *, name: str) -> None:
+        """Keep a table, column by column, as a JSON file that MLflow's page of the run shows as a table."""
+        with _tracking(self.uri):
+            self.client.log_table(run_id, {key: list(column) for key, column in columns.items()}, name)
+
+    def search_runs(
+        self, *, tags: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None
+    ) -> Iterator[Found]:
+        """Yield the runs that have all of these tags and parameters, newest first; asks for more as they are wanted.
+
+        Args:
+            tags: name and value.
+            params: name and value as text.
+
+        Raises:
+            TrackingError: MLflow cannot be reached.
+            ValueError: a value holds a quotation mark, which MLflow's language of filters cannot say.
+        """
+        wanted = [("tags", name, value) for name, value in (tags or {}).items()]
+        wanted += [("params", name, value) for name, value in (params or {}).items()]
+        for _, _, value in wanted:
+            if "'" in value:
+                raise ValueError(f"Expected a value without a quotation mark. Received: {value!r}")
+        filtered = " and ".join(f"{kind}.`{name}` = '{value}'" for kind, name, value in wanted)
+        token = None
+        while True:
+            with _tracking(self.uri):
+                page = self.client.search_runs(
+                    [self.experiment_id],
+                    filtered,
+                    max_results=_PAGE,
+                    order_by=["attributes.start_time DESC"],
+                    page_token=token,
+                )
+            for run in page:
+                info, data = run.info, run.data
+                parent = data.tags.get("mlflow.parentRunId")
+                yield Found(
+                    info.run_id, info.status, info.start_time, parent, data.tags, data.params, data.metrics
+                )
+            token = page.token
+            if not token:
+                return
+
     def link(self, run_id: str) -> str:
         """Return where a run can be looked at; without a server, at the one that `mlflow server` starts here."""
-        server = without_secret(self.uri) if self.uri.startswith("http") else "http://127.0.0.1:5000"
         place = f"experiments/{self.experiment_id}/runs/{run_id}/artifacts"
-        return f"{server.rstrip('/')}/#/{place}?workflowType=machine_learning"
+        return f"{self._server()}/#/{place}?workflowType=machine_learning"
+
+    def compare_link(self, run_ids: Sequence[str]) -> str:
+        """Return where MLflow shows these runs side by side; brackets and quotes are escaped, as a terminal wants it."""
+        runs = quote(json.dumps(list(run_ids), separators=(",", ":")))
+        experiments = quote(json.dumps([self.experiment_id]))
+        place = f"compare-runs?runs={runs}&experiments={experiments}"
+        return f"{self._server()}/#/{place}&workflowType=machine_learning"
+
+    def _server(self) -> str:
+        server = without_secret(self.uri) if self.uri.startswith("http") else "http://127.0.0.1:5000"
+        return server.rstrip("/")
 
     def log_model(self, run_id: str, folder: Path, *, name: str, params: Mapping[str, Any]) -> str:
         """Copy a model folder that `save_model` wrote into MLflow; return the model's id."""
@@ -175,6 +255,20 @@ def save_model(model: keras.Model, folder: Path, *, metadata: Mapping[str, Any])
         pip_requirements=[f"tensorflow=={tf.__version__}", f"keras=={keras.__version__}"],
         metadata=dict(metadata),
     )
+
+
+def load_model(folder: Path) -> keras.Model:
+    """Return the Keras model that `save_model` wrote to a folder; it is not compiled.
+
+    Raises:
+        ValueError: there is none, or it is damaged.
+    """
+    from mlflow import tensorflow as flavor
+
+    try:
+        return flavor.load_model(str(folder), keras_model_kwargs={"compile": False})
+    except Exception as error:  # whatever MLflow, Keras, zip and HDF5 say of a file that is none of theirs
+        raise ValueError(f"Expected a model in {folder}. Received: {first_line(error)}") from error
 
 
 @contextlib.contextmanager

@@ -13,10 +13,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from data_checks.folders.sources import ClassFolder, SourceFolder
 from tasks.core.errors import CatalogError, did_you_mean
+from tasks.core.profile import Profile, Table
 
 SHIPPED = Path(__file__).parents[1] / "catalog"
 #: The catalog of `radtrain demo`.
@@ -30,17 +31,13 @@ Share = Annotated[float, Field(gt=0, lt=1)]
 KEY = re.compile(r"[a-z][a-z0-9_]*")
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
 def _check_below(names: Iterable[str | None]) -> None:
     for name in names:
         if name is not None and (not name or name.startswith("/") or ".." in PurePosixPath(name).parts):
             raise ValueError(f"expected a folder below the data root, received '{name}'")
 
 
-class ShippedSplits(_Table):
+class ShippedSplits(Table):
     """Sub-folders of a source that carry a split made by others."""
 
     train: str
@@ -54,7 +51,7 @@ class ShippedSplits(_Table):
         return value
 
 
-class Source(_Table):
+class Source(Table):
     """One folder with a sub-folder per class; with `splits`, one level of split folders between."""
 
     folder: str
@@ -78,7 +75,7 @@ class Source(_Table):
         return self
 
 
-class Disease(_Table):
+class Disease(Table):
     """One binary question put to a radiograph."""
 
     title: str
@@ -86,6 +83,7 @@ class Disease(_Table):
     wanted_sensitivity: Share = 0.90
     patient: str | None = None
     use_shipped_split: bool = False
+    laterality_matters: bool = False
     sources: tuple[Source, ...] = Field(min_length=1)
 
     @field_validator("patient")
@@ -111,7 +109,7 @@ class Disease(_Table):
             yield from source.class_folders(key)
 
 
-class SplitRule(_Table):
+class SplitRule(Table):
     """How images that no shipped split covers are divided; the rest of the patients train."""
 
     validation_share: Share = 0.15
@@ -126,39 +124,7 @@ class SplitRule(_Table):
         return self
 
 
-class Augmentation(_Table):
-    """How far each training image may be moved about; all zero means not at all."""
-
-    rotation_degrees: float = Field(default=0.0, ge=0, le=180)
-    zoom: float = Field(default=0.0, ge=0, lt=1)
-    shift: float = Field(default=0.0, ge=0, lt=1)
-    shear: float = Field(default=0.0, ge=0, lt=1)
-    horizontal_flip: bool = False
-
-    def is_none(self) -> bool:
-        """Tell whether images are trained on as they are."""
-        return not any(self.model_dump().values())
-
-
-class Profile(_Table):
-    """How a classifier is built and trained; every figure with its unit in `profiles.toml`."""
-
-    backbone: str
-    alpha: float | None = Field(None, gt=0)
-    weights: str = "imagenet"
-    image_side: int = Field(ge=32, le=1024)
-    trainable_layers: int = Field(0, ge=0)
-    dense_units: int = Field(ge=1)
-    dropout: float = Field(ge=0, lt=1)
-    batch_size: int = Field(ge=1)
-    epochs: int = Field(ge=1)
-    steps_per_epoch: int = Field(ge=1)
-    validation_steps: int = Field(ge=1)
-    learning_rate: float = Field(gt=0)
-    augmentation: Augmentation = Augmentation()
-
-
-class Catalog(_Table):
+class Catalog(Table):
     """Everything that the TOML files say."""
 
     split: SplitRule = SplitRule()
@@ -217,24 +183,6 @@ def class_folders(diseases: Mapping[str, Disease]) -> list[str]:
     """Return every class folder of these diseases once, in catalog order."""
     found = [folder.path for key, disease in diseases.items() for folder in disease.class_folders(key)]
     return list(dict.fromkeys(found))
-
-
-def is_trainable(figures: Profile) -> bool:
-    """Tell whether this version can train a profile."""
-    return not figures.trainable_layers and figures.augmentation.is_none()
-
-
-def require_frozen(profile: str, figures: Profile) -> None:
-    """Raise CatalogError for a profile that this version cannot train."""
-    if not is_trainable(figures):
-        augmented = "no augmentation" if figures.augmentation.is_none() else "augmentation"
-        raise CatalogError(
-            f"The profile '{profile}' trains its backbone, or on augmented images; this version cannot do that yet.",
-            where=f"profiles.toml, table [profiles.{profile}]",
-            expected="trainable_layers = 0 and no augmentation",
-            received=f"trainable_layers = {figures.trainable_layers} and {augmented}",
-            fix="train the profile 'fast', or one of your own with a frozen backbone",
-        )
 
 
 def load_catalog(folder: Path | None = None) -> Catalog:

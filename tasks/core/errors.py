@@ -85,6 +85,12 @@ class ServerError(RadtrainError):
     exit_code = 16
 
 
+class ComparisonRefused(RadtrainError):
+    """Of the runs that were asked for, none can be compared."""
+
+    exit_code = 17
+
+
 EXIT_CODES: dict[int, str] = {
     0: "all that was asked for was done, or passed",
     1: "a disease failed in training or evaluation",
@@ -96,6 +102,8 @@ EXIT_CODES: dict[int, str] = {
     14: "backbone weights not found",
     15: "storage: the home folder cannot be written, or the disk is full",
     16: "the Prefect server does not answer",
+    17: "comparison: the runs that were asked for cannot be compared",
+    18: "time limit: not even one step of training fits",
     130: "stopped by the user",
 }
 

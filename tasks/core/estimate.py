@@ -21,7 +21,9 @@ class Stage:
     elapsed_s: float
 
 
-def seconds_left(stages: Mapping[str, Stage], *, diseases: int) -> float:
+def seconds_left(
+    stages: Mapping[str, Stage], *, diseases: int, expected: Mapping[str, float] | None = None
+) -> float:
     """Return an estimate of the seconds until the end of the run.
 
     A stage that has begun goes on at its own pace; one that has not is guessed: every image that is drawn will
@@ -35,7 +37,7 @@ def seconds_left(stages: Mapping[str, Stage], *, diseases: int) -> float:
     for name, guess in GUESSED_S.items():
         stage = stages.get(name)
         if stage is None:
-            left += ahead[name] * guess
+            left += (expected or {}).get(name, ahead[name] * guess)
         else:
             pace = stage.elapsed_s / stage.done if stage.done else guess
             left += (stage.total - stage.done) * pace

@@ -11,7 +11,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tasks.core.catalog import Profile
+from tasks.core.profile import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class Plan:
         n_validation: images.
         n_test: images.
         versions: of radtrain, python, keras and tensorflow.
+        teacher: digest of the trained weights that the scores of training rows come from; empty where there is none.
     """
 
     disease: str
@@ -47,6 +48,7 @@ class Plan:
     n_validation: int
     n_test: int
     versions: dict[str, str]
+    teacher: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the plan as JSON; `from_json` gives the same plan again."""

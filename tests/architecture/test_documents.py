@@ -21,11 +21,14 @@ from data_checks import rules as judged_by
 from data_checks.findings import Finding
 from data_checks.images import listing
 from flows import cli
+from flows.commands import cache
 from tasks.cache import SpaceUse
-from tasks.core import catalog, errors
-from tasks.core.backbone import NETWORKS
+from tasks.compute import Embedded
+from tasks.core import catalog, errors, profile
 from tasks.core.fitting import Epoch
 from tasks.core.metrics import Estimate, measure
+from tasks.core.networks import NETWORKS, SCALES
+from tasks.core.pace import Forecast
 from tasks.core.report import Outcome, Report
 from tasks.core.settings import QUIET, read_settings
 from tasks.extract_features import Extraction
@@ -44,8 +47,8 @@ TABLES = {
     "`[diseases.KEY]`": catalog.Disease,
     "`[[diseases.KEY.sources]]`": catalog.Source,
     "`splits` of a source": catalog.ShippedSplits,
-    "`[profiles.KEY]`": catalog.Profile,
-    "`[profiles.KEY.augmentation]`": catalog.Augmentation,
+    "`[profiles.KEY]`": profile.Profile,
+    "`[profiles.KEY.augmentation]`": profile.Augmentation,
 }
 
 
@@ -142,9 +145,18 @@ def _plain(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def test_every_backbone_is_documented():
-    [row] = [row for row in rows("catalog.md", "`[profiles.KEY]`") if row[0] == "`backbone`"]
-    assert re.findall(r"`(\w+)`", row[2]) == list(NETWORKS)
+def test_every_backbone_is_documented_as_it_is():
+    assert_documented("catalog.md", "Backbones", list(NETWORKS))
+    for backbone, side, features, widths, pixels in rows("catalog.md", "Backbones"):
+        known = NETWORKS[backbone.strip("`")]
+        assert (int(side), int(features.replace(",", ""))) == (known.least_side, known.channels), backbone
+        assert widths == (", ".join(f"{width:g}" for width in known.widths) or "no alpha"), backbone
+        assert pixels == known.preprocessing, backbone
+
+
+def test_every_kind_of_preprocessing_is_documented():
+    kinds = re.findall(r"^- (\w+): ", section("catalog.md", "Backbones"), flags=re.MULTILINE)
+    assert kinds == list(SCALES)
 
 
 def test_every_catalog_example_in_the_documents_is_a_valid_catalog(tmp_path: Path):
@@ -257,7 +269,7 @@ def test_every_key_of_the_json_report_is_documented(heading: str, keys: list[str
 
 
 def test_every_key_of_the_json_list_of_cache_spaces_is_documented(capsys: pytest.CaptureFixture[str]):
-    cli._show_spaces([SpaceUse("features", "0" * 16, {}, 1, 1, 0.0)], as_json=True, empty="")
+    cache.show_spaces([SpaceUse("features", "0" * 16, {}, 1, 1, 0.0)], as_json=True, empty="")
     [space] = json.loads(capsys.readouterr().out)
     assert_documented("commands.md", "A cache space", list(space))
 
@@ -361,7 +373,8 @@ def test_every_metric_of_the_parent_run_in_mlflow_is_documented():
         for part in ([node.key] if isinstance(node, ast.DictComp) else node.keys)
         if part is not None
     ]
-    costs = {**Scan(Path(), 1, 1, 0, 1.0).costs(), **Extraction(1, frozenset("a"), 1.0, 1).costs()}
+    costs = {**Scan(Path(), 1, 1, 0, 1.0).costs(), **Extraction(1, 1, {"a": 1}, 1.0, (Embedded(1, 1.0, 0.0),)).costs()}
+    costs.update(Forecast(1.0, 1.0, 1, 1).costs())
     assert_documented("metrics.md", "Metrics of the parent run", sorted([*logged, *costs, "duration_s"]))
 
 

@@ -8,8 +8,9 @@ import pytest
 from pydantic import ValidationError
 
 from data_checks.folders.sources import ClassFolder
-from tasks.core.catalog import SHIPPED, Augmentation, Catalog, class_folders, load_catalog
+from tasks.core.catalog import SHIPPED, Catalog, class_folders, load_catalog
 from tasks.core.errors import CatalogError
+from tasks.core.profile import Augmentation
 
 SCHEMA = "The catalog does not fit its schema: "
 KEYS = "expected: the keys and ranges listed in docs/reference/catalog.md"
@@ -124,17 +125,23 @@ def test_the_shipped_split_rule_has_every_figure():
 def test_the_shipped_profiles_have_every_figure():
     still = {"rotation_degrees": 0, "zoom": 0, "shift": 0, "shear": 0, "horizontal_flip": False}
     moved = {"rotation_degrees": 20, "zoom": 0.2, "shift": 0.1, "shear": 0.1, "horizontal_flip": True}
-    assert {key: profile.model_dump() for key, profile in load_catalog().profiles.items()} == {
+    profiles = {key: profile.model_dump() for key, profile in load_catalog().profiles.items()}
+    assert profiles == {
         "fast": {
             "backbone": "MobileNetV2", "alpha": 0.75, "weights": "imagenet", "image_side": 128,
-            "trainable_layers": 0, "dense_units": 64, "dropout": 0.3, "batch_size": 64, "epochs": 3,
-            "steps_per_epoch": 50, "validation_steps": 10, "learning_rate": 0.002, "augmentation": still,
+            "trainable_layers": 0, "precision": "float32", "dense_units": 64, "dropout": 0.3, "batch_size": 64,
+            "epochs": 3, "steps_per_epoch": 50, "validation_steps": 10, "patience": 0, "learning_rate": 0.002,
+            "learning_rate_schedule": "constant", "class_weights": "none", "augmentation_variants": 0,
+            "teacher": None, "teacher_share": 0.7, "augmentation": still,
         },
         "intensive": {
             "backbone": "DenseNet121", "alpha": None, "weights": "imagenet", "image_side": 224,
-            "trainable_layers": 30, "dense_units": 256, "dropout": 0.5, "batch_size": 25, "epochs": 5,
-            "steps_per_epoch": 143, "validation_steps": 25, "learning_rate": 0.0001, "augmentation": moved,
+            "trainable_layers": 30, "precision": "bfloat16", "dense_units": 256, "dropout": 0.5, "batch_size": 25,
+            "epochs": 5, "steps_per_epoch": 143, "validation_steps": 25, "patience": 0, "learning_rate": 0.0001,
+            "learning_rate_schedule": "constant", "class_weights": "none", "augmentation_variants": 5,
+            "teacher": None, "teacher_share": 0.7, "augmentation": moved,
         },
+        "distilled": {**profiles["fast"], "teacher": "intensive"},
     }  # fmt: skip
 
 
@@ -158,7 +165,7 @@ def test_a_catalog_cannot_be_changed():
 def test_a_sixth_disease_and_a_third_profile_need_one_table_each(tmp_path):
     catalog = load_catalog(write(tmp_path, diseases=DISEASE, profiles=PROFILE))
     assert list(catalog.diseases)[5:] == ["scoliosis"]
-    assert list(catalog.profiles) == ["fast", "intensive", "tiny"]
+    assert list(catalog.profiles) == ["fast", "intensive", "distilled", "tiny"]
     assert list(catalog.diseases["scoliosis"].class_folders("scoliosis")) == [
         ClassFolder("scoliosis", "SPINE", "SPINE/straight", 0, None),
         ClassFolder("scoliosis", "SPINE", "SPINE/bent", 1, None),
@@ -317,7 +324,7 @@ def test_an_unknown_profile_is_refused_with_the_nearest_one():
     assert str(caught.value) == (
         "There is no profile 'intensiv'. Did you mean 'intensive'?\n"
         "  where:    catalog\n"
-        "  expected: one of fast, intensive\n"
+        "  expected: one of fast, intensive, distilled\n"
         "  received: intensiv\n"
         "  fix:      take one of these, or add a table [profiles.intensiv] to a catalog of your own (--catalog DIR)"
     )

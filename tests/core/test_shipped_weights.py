@@ -31,7 +31,8 @@ def test_the_shipped_file_holds_finite_float16_arrays_in_order():
 
 
 def test_the_shipped_weights_give_finite_features_that_tell_body_parts_apart():
-    base = forward(build("MobileNetV2", side=IMAGE_SIDE, alpha=ALPHA, weights=DEFAULT_OUT))
+    built = build("MobileNetV2", side=IMAGE_SIDE, alpha=ALPHA, weights=DEFAULT_OUT)
+    base = forward(built.trunk, precision="float32", dtype="float32")
     chest, knee = DISEASES[0], DISEASES[1]
     gray = [
         draw(disease, patient=patient, view=1, side=IMAGE_SIDE).pixels

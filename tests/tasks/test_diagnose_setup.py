@@ -60,9 +60,9 @@ def test_whole_surroundings_have_one_line_for_each_thing_and_nothing_fails(setti
 
 def test_it_says_what_is_there(settings):
     said = {name: line.text for name, line in seen(settings).items()}
-    assert said["catalog"] == f"2 diseases, 2 profiles, with {settings.catalog}"
+    assert said["catalog"] == f"2 diseases, 3 profiles, with {settings.catalog}"
     assert said["data"] == f"{settings.data}: 2 of 2 source folders are there"
-    assert said["weights"] == "fast: random"
+    assert said["weights"].endswith("fast: random")
     assert said["home"].startswith(f"{settings.home}, writable")
     assert said["mlflow"] == f"the first run makes {settings.home}/mlflow.db"
     assert "fastapi" in said["pins"]
@@ -194,15 +194,19 @@ def test_a_remedy_with_a_space_in_a_folder_can_be_pasted(settings, tmp_path):
 def test_imagenet_weights_are_looked_for_where_a_run_looks(settings, tmp_path, monkeypatch):
     settings = replace(settings, catalog=None)
     name = "mobilenet_v2_weights_tf_dim_ordering_tf_kernels_0.75_128_no_top.h5"
+    other = "densenet121_weights_tf_dim_ordering_tf_kernels_notop.h5"
     line = seen(settings, KERAS_HOME=str(tmp_path))["weights"]
-    assert (line.state, line.text) == ("warn", f"fast: {name} is not there")
+    assert line.state == "warn"
+    assert f"fast: {name} is not there; intensive: {other} is not there" in line.text
     assert str(tmp_path / "models") in line.remedy
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    file = find_weights._keras_cache() / name
-    file.parent.mkdir()
-    file.write_bytes(b"x" * 2**20)
+    (tmp_path / "models").mkdir()
+    for file in (find_weights._keras_cache() / name, find_weights._keras_cache() / other):
+        file.write_bytes(b"x" * 2**20)
     line = seen(settings, KERAS_HOME=str(tmp_path))["weights"]
-    assert (line.state, line.text) == ("ok", f"fast: {file} (1.0 MiB)")
+    assert line.state == "ok"
+    assert f"fast: {tmp_path / 'models' / name} (1.0 MiB)" in line.text
+    assert f"intensive: {tmp_path / 'models' / other} (1.0 MiB)" in line.text
 
 
 def test_a_weights_file_of_the_catalog_that_is_missing_fails(settings):
@@ -211,6 +215,31 @@ def test_a_weights_file_of_the_catalog_that_is_missing_fails(settings):
     line = seen(settings)["weights"]
     assert (line.state, line.exit_code) == ("fail", 14)
     assert str(settings.catalog / "mine.npz") in line.text
+
+
+@pytest.mark.parametrize(
+    ("figures", "said"),
+    [
+        ("alpha = 0.6", "no ImageNet weights of MobileNetV2 with this alpha"),
+        ("backbone = 'Xception'", "cannot have this alpha"),  # the shipped profile's 0.75
+        ("backbone = 'MobileNet'\nalpha = 0.01\nweights = 'random'", "cannot have this alpha"),
+    ],
+)
+def test_a_backbone_that_cannot_be_as_the_profile_wants_it_fails_as_the_catalog_does(settings, figures, said):
+    assert settings.catalog is not None
+    imagenet = "" if "weights" in figures else "\nweights = 'imagenet'"
+    (settings.catalog / "profiles.toml").write_text(f"[profiles.fast]\n{figures}{imagenet}\n")
+    line = seen(settings)["weights"]
+    assert (line.state, line.exit_code) == ("fail", 10)
+    assert said in line.text
+
+
+def test_a_width_without_imagenet_weights_can_start_from_random_ones(settings):
+    assert settings.catalog is not None
+    (settings.catalog / "profiles.toml").write_text("[profiles.fast]\nalpha = 0.6\nweights = 'random'\n")
+    line = seen(settings)["weights"]
+    assert line.state != "fail"
+    assert "fast: random" in line.text
 
 
 # Home

@@ -1,0 +1,95 @@
+"""How a command runs a flow: with a Prefect server and the worker, started beside each other, and live progress.
+
+In: a function that imports the flow, and the flow's parameters. Out: what the flow returned, or the error it raised.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+    from tasks.core.settings import Settings
+
+
+def run_flow(
+    load: Callable[[], Flow[..., Any]], settings: Settings, *, diseases: int, parameters: dict[str, Any]
+) -> Any:
+    """Run a flow, show its progress on stderr, and return its result.
+
+    Three slow starts go on beside each other: the server, the worker's TensorFlow, and the imports here. A wrong word
+    is to be answered before them, as `check_request` does.
+
+    Args:
+        load: imports the flow and returns it. It is called once the server has its address, which Prefect reads when
+            it is imported.
+        settings: `home` is made where it is not there; it takes the logs of the server and of the worker.
+        diseases: how many the flow works on, for the time left.
+        parameters: of the flow; `places` gives those that say where things are.
+
+    Returns:
+        What the flow returned. Where it ended with `DiseasesFailed`, the report that this carries: the other diseases
+        were finished.
+
+    Raises:
+        StorageError: the home folder cannot be written.
+        ServerError: the Prefect server does not answer.
+        BaseException: whatever else the flow raised, or put in the place of its result.
+    """
+    from tasks.store import prepare_home
+
+    prepare_home(settings.home)
+
+    from flows.server import start_prefect_server
+    from tasks.worker import start_worker
+
+    wait_for_server = start_prefect_server(settings.home)
+    with start_worker(settings.home / "logs" / "worker.log"):
+        # Quiet on the console only: the server still gets every line.
+        os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+        from flows.terminal import following
+        from tasks.core.report import DiseasesFailed
+        from tasks.tracking import load_ahead
+
+        flow = load()
+        load_ahead()
+        wait_for_server()
+        with following(diseases):
+            state: Any = flow(**parameters, return_state=True)
+    result = state.result(raise_on_failure=False)
+    if isinstance(result, DiseasesFailed):
+        return result.report
+    if isinstance(result, BaseException):
+        raise result
+    return result
+
+
+def places(settings: Settings) -> dict[str, str | None]:
+    """Return the parameters that say to a flow where things are: data, catalog, home, tracking_uri."""
+    return {
+        "data": str(settings.data) if settings.data else None,
+        "catalog": str(settings.catalog) if settings.catalog else None,
+        "home": str(settings.home),
+        "tracking_uri": settings.tracking_uri,
+    }
+
+
+def check_request(
+    settings: Settings, profile: str, *, diseases: list[str] | None, overrides: dict[str, Any]
+) -> tuple[str, ...]:
+    """Return the diseases wanted; a wrong word is answered at once, before any server or worker is started.
+
+    Raises:
+        CatalogError: the catalog, or what is wanted of it, is wrong.
+        DataNotFound: there is no data root.
+    """
+    from tasks.core.catalog import load_catalog
+
+    catalog = load_catalog(settings.catalog)
+    catalog.profile(profile, overrides)
+    wanted = catalog.disease_keys(diseases)
+    settings.require_data()
+    return wanted

@@ -1,0 +1,102 @@
+"""How long a training will take: what one image and one step cost on this machine, times how many there are.
+
+In: measured seconds, and the work. Out: expected seconds, and the steps that a time limit leaves room for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tasks.core.errors import RadtrainError
+
+#: Seconds that a disease takes besides: scoring, resampling, figures, its model's file, MLflow (docs/LOG.md).
+DISEASE_S = 2.0
+#: Of a time limit, kept back: a shared machine is not always as fast as it was when it was measured.
+MARGIN = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What was measured on this machine: seconds for an image through the trunk, moved about or not, and for a step."""
+
+    image_s: float
+    step_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a run is expected to take: seconds of features and of training, and how many of each there are."""
+
+    features_s: float
+    training_s: float
+    rows: int
+    steps: int
+
+    @property
+    def seconds(self) -> float:
+        """Both together."""
+        return self.features_s + self.training_s
+
+    def costs(self) -> dict[str, float]:
+        """Return what is logged of it."""
+        return {"expected_s": self.seconds}
+
+    def sentence(self) -> str:
+        """Return it for people."""
+        return (
+            f"about {duration(self.seconds)}: {self.rows} images and variants through the frozen layers "
+            f"({duration(self.features_s)}), {self.steps} steps of training ({duration(self.training_s)})"
+        )
+
+
+class TimeLimitTooShort(RadtrainError):
+    """Not even one step of training in each epoch fits a time limit."""
+
+    exit_code = 18
+
+    def __init__(self, limit_s: float, *, needed_s: float) -> None:
+        minutes = max(0.1, -(-needed_s // 6) / 10)
+        super().__init__(
+            "The time limit is too short for one step of training in each epoch.",
+            where="--time-limit",
+            expected=f"at least {minutes:g} minutes",
+            received=f"{limit_s / 60:g} minutes",
+            fix=f"--time-limit {minutes:g}, fewer diseases, or a profile that costs less",
+        )
+
+
+def steps_that_fit(
+    forecast: Callable[[int], Forecast], *, most: int, limit_s: float, spent_s: float, diseases: int
+) -> int:
+    """Return the largest number of steps in an epoch, up to `most`, with which a run keeps a time limit.
+
+    Args:
+        forecast: of a run with so many steps in an epoch; more steps never take less.
+        most: steps that the profile wants.
+        limit_s: seconds that the run may take.
+        spent_s: of them, those that have gone.
+        diseases: that are trained.
+
+    Raises:
+        TimeLimitTooShort: one step is too many.
+    """
+    left = limit_s * (1 - MARGIN) - spent_s - diseases * DISEASE_S
+    if forecast(1).seconds > left:
+        needed = (forecast(1).seconds + spent_s + diseases * DISEASE_S) / (1 - MARGIN)
+        raise TimeLimitTooShort(limit_s, needed_s=needed)
+    low, high = 1, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if forecast(middle).seconds <= left:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: `45 s`, `3.5 min`, `2.1 h`."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
