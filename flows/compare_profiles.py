@@ -1,0 +1,75 @@
+"""The flow `compare-profiles`: is one profile good enough, or is the other one worth its price?
+
+    find runs -> compare (scores that are there, speed measured now, mistakes) -> page, Prefect, MLflow
+
+Nothing is trained, and no test row is scored again. A disease that cannot be compared says why, beside the others.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from prefect import State, flow
+from prefect.runtime import flow_run
+from prefect.states import Completed
+
+from tasks.compare_profiles import compare_profiles as compare
+from tasks.core.comparison_request import check_words
+from tasks.core.settings import read_settings, silence
+from tasks.find_runs import find_runs
+from tasks.publish_comparison import Published, publish_comparison
+from tasks.record_run import abandon_run, end_run, open_run
+from tasks.store import prepare_home
+from tasks.worker import start_worker
+
+
+def _run_name() -> str:
+    return f"{flow_run.parameters['first']} against {flow_run.parameters['second']}"
+
+
+@flow(name="compare-profiles", flow_run_name=_run_name)
+def compare_profiles(
+    first: str = "fast",
+    second: str = "intensive",
+    diseases: list[str] | None = None,
+    html: str | None = None,
+    data: str | None = None,
+    home: str | None = None,
+    tracking_uri: str | None = None,
+) -> State[Published]:
+    """Compare the last completed runs of two profiles, disease by disease.
+
+    Args:
+        first: key of a profile.
+        second: key of another one.
+        diseases: keys; all that either profile was trained on where none is named.
+        html: file that the page is written to; in the home folder by default.
+        data: the data root, for pictures of images that the cache has lost; RADTRAIN_DATA by default.
+        home: folder for caches, runs and databases; RADTRAIN_HOME by default.
+        tracking_uri: where MLflow records; MLFLOW_TRACKING_URI by default.
+
+    Returns:
+        Completed with a `Published` as its result. Where nothing can be compared the flow fails with
+        `ComparisonRefused`.
+    """
+    began = time.perf_counter()
+    silence(os.environ)
+    settings = read_settings(os.environ, data=data, home=home, tracking_uri=tracking_uri)
+    check_words(first, second, diseases)
+    page = None if html is None else Path(os.path.expanduser(html)).absolute()
+    with start_worker(prepare_home(settings.home) / "logs" / "worker.log") as worker:
+        matches = find_runs(settings, first, second, diseases)
+        opening = open_run.submit(settings.tracking_uri, settings.artifact_root, f"compare/{first}-{second}")
+        try:
+            recording = opening.result()
+            compared = compare(worker, recording.tracker, settings, (first, second), matches)
+            seconds = time.perf_counter() - began
+            published = publish_comparison(settings, compared, recording, html=page, seconds=seconds)
+            end_run(recording, completed=True)
+        except BaseException:
+            abandon_run(opening)
+            raise
+    verdicts = [f"{one.disease}: {one.verdict}" for one in published.comparison.diseases]
+    return Completed(message=" ".join(verdicts), data=published)
