@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tasks.core.errors import ComparisonRefused, first_line
-from tasks.core.grad_cam import Explain, explainer
+from tasks.core.grad_cam import halves
 from tasks.core.pixels import shrink
 from tasks.tracking import load_model
 
@@ -28,7 +28,7 @@ IMAGE_SIDE = 1024
 #: Images in a batch, for the throughput.
 BATCH = 32
 #: Rounds at most and at least, and the seconds after which no further one is begun.
-_SINGLE, _BATCHES = (50, 10, 3.0), (7, 3, 4.0)
+_SINGLE, _BATCHES = (50, 10, 3.0), (5, 3, 3.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,8 @@ class Speed:
 def time_models(models: Sequence[Path]) -> list[Speed]:
     """Time models in turn, so that whatever else the machine does meanwhile slows all of them alike.
 
-    Each answers once before its clock runs. They compute in float32, with all threads that TensorFlow takes.
+    The first answer of each is slow, for functions are traced in it; the median leaves it out. They compute in float32,
+    with all threads that TensorFlow takes.
 
     Args:
         models: folders that `save_model` wrote.
@@ -81,7 +82,7 @@ def explain_images(
     """
     served = _served(model)
     put_weights(served.model, trained)
-    return served.explain(squares, signs)
+    return served.halves.explain(squares, signs)
 
 
 def put_weights(model: keras.Model, trained: Path) -> None:
@@ -103,7 +104,7 @@ def put_weights(model: keras.Model, trained: Path) -> None:
 
 
 class _Served:
-    """A loaded model, and what is made of it as it is asked for."""
+    """A loaded model, and the functions that it is called by."""
 
     def __init__(self, folder: Path) -> None:
         try:
@@ -116,24 +117,12 @@ class _Served:
                 received=first_line(error),
                 fix="train this profile again on this disease",
             ) from error
+        self.halves = halves(self.model)
 
-    @functools.cached_property
-    def explain(self) -> Explain:
-        return explainer(self.model)
-
-    @functools.cached_property
-    def answer(self) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
-        """Gray images of any size in, scores out."""
-        import tensorflow as tf
-
+    def answer(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the scores of gray images of any size."""
         side = self.model.input_shape[1]
-
-        @tf.function(input_signature=[tf.TensorSpec((None, side, side), tf.uint8)])
-        def run(gray: Any) -> Any:
-            pixels = tf.repeat(tf.cast(gray, tf.float32)[..., None], 3, axis=-1)
-            return self.model(pixels, training=False)
-
-        return lambda images: run(tf.constant(np.stack([shrink(image, side) for image in images]))).numpy()
+        return self.halves.score(np.stack([shrink(image, side) for image in images]))
 
 
 @functools.lru_cache(maxsize=2)
@@ -148,8 +137,6 @@ def _in_turn(
 ) -> list[list[float]]:
     """Return the seconds of each answer of each model; every round asks all of them once."""
     most, least, limit = rounds
-    for answer in answers:
-        answer(images)
     seconds: list[list[float]] = [[] for _ in answers]
     began = time.perf_counter()
     for number in range(most):

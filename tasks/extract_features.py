@@ -155,8 +155,7 @@ def _require_room(wanted: list[Wanted], missing: Mapping[SpaceKey, list[str]], l
         return
     variants = {space for some in wanted for space in some.spaces.variants}
     augmented = sum(space.row_bytes() * len(missing[space]) for space in variants if space in missing)
-    pool = max((len(some.spaces.variants) for some in wanted), default=0)
-    fits = 0 if not augmented else max(0, int((room - (needed - augmented)) / augmented * pool))
+    fits = _variants_that_fit(wanted, room - (needed - augmented)) if augmented else 0
     way = f"--set augmentation_variants={fits} fits" if augmented else "radtrain cache prune --idle-days 7"
     if augmented and not fits:
         way = "--set augmentation_variants=0 computes them while training, and keeps none"
@@ -168,6 +167,22 @@ def _require_room(wanted: list[Wanted], missing: Mapping[SpaceKey, list[str]], l
         received=f"{needed / 2**30:.2f} GiB",
         fix=f"{way}; or make room: radtrain cache prune, a larger RADTRAIN_CACHE_GIB, another --home DIR",
     )
+
+
+def _variants_that_fit(wanted: list[Wanted], room: int) -> int:
+    """Return how many variants of every training image there is room for: the fewer they are, the more images in each."""
+    drawn: dict[tuple[int, SpaceKey], set[str]] = {}
+    for some in wanted:
+        variants = some.spaces.variants
+        images = set().union(*(some.features.get(space, ()) for space in variants))
+        for number, space in enumerate(variants):
+            drawn.setdefault((number, space), set()).update(images)
+    for (number, space), images in sorted(drawn.items(), key=lambda item: item[0][0]):
+        there = space.open()
+        room -= space.row_bytes() * sum(image not in there for image in images)
+        if room < 0:
+            return number
+    return len(drawn)
 
 
 def restore_pixels(squares: Space, root: Path, paths: Mapping[str, str]) -> None:

@@ -37,7 +37,7 @@ class Published:
         run_id: of the comparison's own run in MLflow.
         link: where MLflow shows the runs that were compared side by side.
         page: file on this machine.
-        seconds: of the whole comparison.
+        seconds: until everything was compared; writing it down is not in them.
     """
 
     comparison: Comparison

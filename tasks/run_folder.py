@@ -58,7 +58,7 @@ def read_run_folder(path: Path) -> RunFolder:
         UnreadableRun: the folder or a file of it is gone, damaged, or of another version.
     """
     if not path.is_dir():
-        raise UnreadableRun("its folder is gone")
+        raise UnreadableRun("its folder is not in this home folder")
     for name in ("plan.json", "evaluation.json", "scores.parquet", TRAINED, MODEL):
         if not (path / name).exists():
             raise UnreadableRun(f"{name} is gone from its folder")

@@ -56,6 +56,29 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that is over before it is logged.
+
+    Attributes:
+        name: of the run.
+        tags: besides those that every run has.
+        params: as `Tracker.log` takes them.
+        metrics: as `Tracker.log` takes them.
+        began: seconds since 1970.
+        duration_s: of the run.
+        status: FINISHED, FAILED or KILLED.
+    """
+
+    name: str
+    tags: Mapping[str, str]
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    began: float
+    duration_s: float
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
 class Tracker:
     """An open connection: where to, and the experiment that all runs belong to."""
 
@@ -96,6 +119,24 @@ class Tracker:
                 run_id, said, given, [RunTag(name, str(value)) for name, value in (tags or {}).items()]
             )
 
+    def log_runs(self, runs: Iterable[FinishedRun], *, parent: str) -> int:
+        """Log runs that are over below a parent; return how many.
+
+        MLflow has no request for several runs: three for each (create, log, end), 30 ms of them with SQLite.
+        """
+        count = 0
+        for run in runs:
+            began = int(run.began * 1000)
+            said = {**run.tags, "mlflow.runName": run.name, "mlflow.source.name": "radtrain"}
+            said["mlflow.parentRunId"] = parent
+            with _tracking(self.uri):
+                made = self.client.create_run(self.experiment_id, start_time=began, tags=said)
+                self.log(made.info.run_id, params=run.params, metrics=run.metrics)
+                ended = began + int(run.duration_s * 1000)
+                self.client.set_terminated(made.info.run_id, run.status, end_time=ended)
+            count += 1
+        return count
+
     def log_dataset(self, run_id: str, *, name: str, digest: str, profile: str) -> None:
         """Note which data a run saw: a name, the manifest's digest and its counts as JSON text."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -113,8 +154,11 @@ class Tracker:
 
     def log_table(self, run_id: str, columns: Mapping[str, Sequence[Any]], *, name: str) -> None:
         """Keep a table, column by column, as a JSON file that MLflow's page of the run shows as a table."""
+        import pandas as pd
+
         with _tracking(self.uri):
-            self.client.log_table(run_id, {key: list(column) for key, column in columns.items()}, name)
+            # As objects: MLflow asks for those, and pandas warns where that means its own texts as well.
+            self.client.log_table(run_id, pd.DataFrame(dict(columns), dtype=object), name)
 
     def search_runs(
         self, *, tags: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None

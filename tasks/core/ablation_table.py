@@ -5,6 +5,8 @@ In: the ablation. Out: rows; each has the same columns.
 
 from __future__ import annotations
 
+import statistics
+
 from tasks.core.ablation import Ablation, Measured
 from tasks.core.card import interval
 
@@ -59,6 +61,12 @@ def notes(ablation: Ablation) -> list[str]:
     shared = [f"{one.arm.key} as {one.shared_with}" for one in ablation.arms.values() if one.shared_with]
     if shared:
         said.append(f"The same run on these images, measured once: {', '.join(shared)}.")
+    spreads = [one.typical.spread for one in ablation.arms.values() if one.typical.spread is not None]
+    if spreads:
+        said.append(
+            f"Noise: between passes, the steps of an arm differed by {statistics.median(spreads):.0%} (median over "
+            f"arms), at most by {max(spreads):.0%}. A gain smaller than that may be noise."
+        )
     return said
 
 

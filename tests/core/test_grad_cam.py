@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tasks.core import backbone, classifier
-from tasks.core.grad_cam import explainer
+from tasks.core.grad_cam import halves
 from tasks.core.profile import Profile
 from tests.small_network import ALPHA, NAME, SIDE, TRAINABLE_LAYERS, write_weights
 
@@ -56,7 +56,7 @@ def blob(side: int, row: int, column: int, *, ground: int, colour: int) -> np.nd
 
 @pytest.fixture(scope="module")
 def explain():
-    return explainer(brightness_network())
+    return halves(brightness_network()).explain
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (8, 16), (24, 24)])
@@ -93,7 +93,7 @@ def test_each_image_of_a_batch_has_its_own_scale_and_sign(explain):
 def test_a_score_at_the_end_of_the_scale_still_has_a_map():
     model = brightness_network()
     model.get_layer("score").set_weights([np.array([[4000.0], [-8.0]], np.float32), np.zeros(1, np.float32)])
-    scores, maps = explainer(model)(blob(32, 8, 8, ground=0, colour=255)[None], np.ones(1))
+    scores, maps = halves(model).explain(blob(32, 8, 8, ground=0, colour=255)[None], np.ones(1))
     assert scores[0] == 1.0
     assert maps[0, 1, 1] == pytest.approx(1)
 
@@ -107,7 +107,7 @@ def test_what_is_trained_can_be_explained_frozen_or_with_a_tail(tmp_path, traina
     head = classifier.build_head(FIGURES, channels=channels, prevalence=0.5, seed=3)
     model = classifier.assemble(built, head, name="pneumonia")
     squares = np.random.default_rng(0).integers(0, 256, (3, SIDE, SIDE)).astype(np.uint8)
-    scores, maps = explainer(model)(squares, np.array([1, -1, 1], np.float32))
+    scores, maps = halves(model).explain(squares, np.array([1, -1, 1], np.float32))
     pixels = np.repeat(squares[..., None], 3, axis=-1).astype(np.float32)
     np.testing.assert_allclose(scores, np.ravel(model(pixels, training=False)), atol=1e-5)
     assert maps.shape == (3, SIDE // 32, SIDE // 32)
@@ -151,7 +151,7 @@ def test_a_model_without_a_pool_is_refused():
     flat = keras.layers.Flatten()(pixels)
     model = keras.Model(pixels, keras.layers.Dense(1)(flat), name="strange")
     with pytest.raises(ValueError, match="Expected a layer named pool or tail in strange"):
-        explainer(model)
+        halves(model)
 
 
 def test_a_model_that_does_not_end_in_a_dense_layer_is_refused():
@@ -161,4 +161,4 @@ def test_a_model_that_does_not_end_in_a_dense_layer_is_refused():
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(pixels)
     model = keras.Model(pixels, keras.layers.Activation("sigmoid", name="end")(pooled), name="strange")
     with pytest.raises(ValueError, match="Expected a dense layer at the end of strange"):
-        explainer(model)
+        halves(model)

@@ -14,7 +14,9 @@ import pytest
 from mlflow import MlflowClient
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterKey
+from prefect.settings import get_current_settings
 
+from flows.cli import main
 from flows.compare_profiles import compare_profiles
 from flows.show_comparison import show_comparison
 from flows.train_all import train_all
@@ -64,7 +66,7 @@ class Ground:
 def ground(tmp_path_factory, prefect_server, worker) -> Ground:
     """Both profiles on the first disease, one on the second; and their comparison."""
     folder = tmp_path_factory.mktemp("compare")
-    draw(folder / "data", DISEASES, patients=40, side=64)
+    draw(folder / "data", DISEASES, patients=80, side=64)
     places = {
         "data": str(folder / "data"),
         "catalog": str(write_catalog(folder / "catalog", DISEASES, profile=PROFILES)),
@@ -206,9 +208,13 @@ def test_a_page_that_cannot_be_written_fails_the_run_and_says_so(ground, client)
     assert not client.search_runs([experiment], "attributes.status = 'RUNNING'")
 
 
-def test_the_command_prints_one_object_as_its_last_line(ground):
-    code, out, error = radtrain("compare", "quick", "slow", "--home", ground.home, "--json")
-    assert code == 0, error
+def test_the_command_prints_one_object_as_its_last_line(ground, capsys, monkeypatch):
+    """In this process, with the server and the worker of the other tests, so that nothing is started anew."""
+    monkeypatch.setenv("PREFECT_API_URL", str(get_current_settings().api.url))
+    monkeypatch.setenv("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
+    code = main(["compare", "quick", "slow", "--home", str(ground.home), "--json"])
+    out = capsys.readouterr().out
+    assert code == 0
     said = json.loads(out.splitlines()[-1])
     assert said["diseases"]["cardiomegaly"]["n_test"] == ground.published.comparison.diseases[0].paired.n
     assert said["page"] == str(ground.home / "comparisons" / said["run_id"] / "comparison.html")

@@ -134,6 +134,7 @@ def compared(ground, worker) -> tuple[dict[str, Case], Compared]:
     train(ground, homes["negative"], tests["negative"])
     homes["refused"].complete("fast")
     odd = FAST.model_copy(update={"precision": "bfloat16", "teacher": "intensive"})
+    homes["odd"].complete("fast", seed=1, figures=odd, test=tests["odd"])
     train(ground, homes["odd"], tests["odd"], fast=odd)
     (root / "cardiomegaly" / "2.png").write_bytes(b"another file")
     home = homes["cached"]
@@ -168,7 +169,7 @@ def test_figures_are_those_of_the_scores_that_evaluation_wrote(cached, compared)
     assert one.sides[0].aurocs == one.sides[1].aurocs == (pytest.approx(5 / 6),)
     assert (one.mcnemar.only_first, one.mcnemar.only_second) == (1, 1)
     assert one.shortcuts[0].probe == "thumbnail"
-    assert len(set(compared[1].run_ids)) == 4 * 2
+    assert len(set(compared[1].run_ids)) == 4 * 2 + 1
 
 
 def test_mistakes_have_the_image_and_what_each_answer_rests_on(cached):
@@ -210,6 +211,15 @@ def test_what_the_seconds_of_a_profile_leave_out_is_said(compared):
     unknown, teacher = one.warnings[:2]
     assert unknown.startswith("What extracting the features of fast took is not known")
     assert teacher == "The seconds of fast are its own: those of its teacher intensive come on top."
+
+
+def test_seeds_of_a_profile_are_taken_together(compared):
+    first, second = compared[0]["odd"].one.sides
+    assert (first.seeds, second.seeds) == ((0, 1), (0,))
+    assert first.auroc == pytest.approx(sum(first.aurocs) / 2)
+    assert first.deviation > 0
+    assert second.deviation is None
+    assert (first.cost.training_s, second.cost.training_s) == (3.0, 3.0)  # the lower of 3 and 4 s
 
 
 def test_one_class_only_in_the_test_rows_is_said_and_costs_are_given_all_the_same(compared):

@@ -152,7 +152,8 @@ def test_a_folder_or_a_file_of_it_that_is_gone_is_named(home, lost):
     else:
         place.unlink()
     text = refused(home)
-    assert f"cannot be read: {lost or 'its folder'} is gone" in text
+    what = f"{lost} is gone from its folder" if lost else "its folder is not in this home folder"
+    assert f"cannot be read: {what}" in text
     assert f"radtrain train fast --disease {home.disease}" in text
 
 

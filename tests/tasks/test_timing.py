@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from tasks.feature_spaces import BackboneKey
 from tasks.plan_check import pixel_space
 from tasks.store import write_table
 from tasks.timing import Subject, time_run
-from tasks.worker import Worker
+from tasks.worker import Worker, fresh_worker
 
 FIGURES: dict[str, Any] = {
     "alpha": 0.35,
@@ -103,3 +105,14 @@ def test_every_step_and_every_scored_image_is_timed(timer):
         assert 0 < spent < spent + lap.scoring_s <= lap.duration_s
     assert found.parameters == 410_208 + 1280 * 64 + 64 + 65
     assert 0 < found.imported_bytes <= found.peak_bytes
+
+
+def test_a_fresh_worker_is_a_process_of_its_own_that_imports_what_it_is_told(worker: Worker):
+    with fresh_worker(None, os.getpid) as other:
+        assert other.ask(os.getpid) not in (worker.ask(os.getpid), os.getpid())
+        assert "tensorflow" not in other.ask(_modules)
+    assert "tensorflow" in worker.ask(_modules)
+
+
+def _modules() -> set[str]:
+    return {name.partition(".")[0] for name in sys.modules}

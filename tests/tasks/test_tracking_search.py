@@ -89,7 +89,9 @@ def test_links_lead_to_the_server_that_records_without_its_password():
     )
 
 
-def test_a_table_is_kept_as_mlflow_shows_it(tracker):
+def test_a_table_is_kept_as_mlflow_shows_it(tracker, monkeypatch):
+    # Loading looks there, whatever the client was told.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracker.uri)
     run_id = tracker.start_run("table", tags={})
     tracker.log_table(run_id, {"disease": ["pneumonia", "arthritis"], "n": [1, 2]}, name="table.json")
     table = tracker.client.load_table(tracker.experiment_id, "table.json", run_ids=[run_id])
