@@ -6,9 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from flows.terminal import TABLE_WIDTH
-from flows.terminal import _console as console
-from flows.terminal import _say as say
+from flows.terminal import TABLE_WIDTH, open_console, say
 from tasks.core.card import interval
 from tasks.core.comparison import DiseaseComparison, Side
 from tasks.core.verdict import price_of
@@ -21,7 +19,7 @@ def show_comparison(published: Published) -> None:
     """Print AUROCs, difference and price of every disease, each verdict, what it must be read with, and the links."""
     comparison = published.comparison
     first, second = comparison.profiles
-    out = console()
+    out = open_console()
     out.width = max(out.width, TABLE_WIDTH)
     title = f"{first} against {second}: test rows, 95 % intervals by patient. Not for diagnosis."
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)

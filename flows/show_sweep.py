@@ -6,9 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from flows.terminal import TABLE_WIDTH
-from flows.terminal import _console as console
-from flows.terminal import _say as say
+from flows.terminal import TABLE_WIDTH, open_console, say
 from tasks.core.card import interval
 from tasks.core.report import Outcome
 from tasks.core.search import Searched
@@ -19,7 +17,7 @@ _STYLES = {"better": "bold green", "worse": "red", "not_shown": "yellow", "own":
 
 def show_sweep(report: SweepReport) -> None:
     """Print AUROCs of both contenders for every disease, each verdict with its command, and where to look further."""
-    out = console()
+    out = open_console()
     out.width = max(out.width, TABLE_WIDTH)
     title = f"sweep/{report.profile}: AUROC on validation rows, 95 % intervals by patient. Not for diagnosis."
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)

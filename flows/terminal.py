@@ -82,7 +82,7 @@ class _Follower:
 @contextlib.contextmanager
 def following(diseases: int) -> Iterator[None]:
     """Show the progress of the run in this context on stderr."""
-    console = _console(stderr=True)
+    console = open_console(stderr=True)
     progress = Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
     follower = _Follower(progress, console, diseases)
     with progress, listening(follower, follower.expect):
@@ -100,7 +100,7 @@ _SEVERITIES = {"fail": "red", "warn": "yellow", "note": "dim"}
 
 def show_check(report: CheckReport, page: Path | None) -> None:
     """Print the table of verdicts, then every fault with what mends it; notes are told in one line each."""
-    console = _console()
+    console = open_console()
     console.width = max(console.width, TABLE_WIDTH)
     table = Table(
         title="Data checks. Not for diagnosis.", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False
@@ -116,22 +116,22 @@ def show_check(report: CheckReport, page: Path | None) -> None:
         for finding in verdict.findings:
             _say_finding(console, finding)
     known = ", nothing had changed" if report.reused else ""
-    _say(
+    say(
         console,
         f"{report.message()} {report.files} files, {report.read} of them read now{known}; {report.seconds:.1f} s.",
         "bold",
     )
     if page is not None:
-        _say(console, f"page {page}")
+        say(console, f"page {page}")
 
 
 def show_difference(mended: Mended) -> None:
     """Print how the catalog is about to change, on stderr."""
-    console = _console(stderr=True)
-    _say(console, f"{mended.path}:", "bold")
+    console = open_console(stderr=True)
+    say(console, f"{mended.path}:", "bold")
     styles = {"+": "green", "-": "red"}
     for line in mended.difference.splitlines():
-        _say(console, line, styles.get(line[:1], "dim"))
+        say(console, line, styles.get(line[:1], "dim"))
 
 
 def _check_row(verdict: Verdict) -> list[Text]:
@@ -148,10 +148,10 @@ def _check_row(verdict: Verdict) -> list[Text]:
 
 def _say_finding(console: Console, finding: Finding) -> None:
     style = _SEVERITIES[finding.severity]
-    _say(console, f"{finding.disease}: {finding.severity}: {finding.code}: {finding.text}", style)
+    say(console, f"{finding.disease}: {finding.severity}: {finding.code}: {finding.text}", style)
     if finding.severity == "note":
         if finding.detail:
-            _say(console, f"  there {visible(finding.detail)}")
+            say(console, f"  there {visible(finding.detail)}")
         return
     named = [visible(place) for place in finding.places[:_NAMED]]
     more = f" and {finding.count - len(named)} more" if finding.count > len(named) else ""
@@ -161,12 +161,12 @@ def _say_finding(console: Console, finding: Finding) -> None:
         ("mend", finding.fix),
     ):
         if said:
-            _say(console, f"  {label:<6}{said}", style if label == "mend" else "")
+            say(console, f"  {label:<6}{said}", style if label == "mend" else "")
 
 
 def show_report(report: Report) -> None:
     """Print the table of diseases, what the checks found, and each failure with the command to repeat it."""
-    console = _console()
+    console = open_console()
     console.width = max(console.width, TABLE_WIDTH)
     title = f"train-all/{report.profile}: test rows, 95 % intervals by patient. Not for diagnosis."
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -180,12 +180,12 @@ def show_report(report: Report) -> None:
     for outcome in report.outcomes:
         for finding in outcome.findings:
             if finding.severity == "warn":
-                _say(console, f"{outcome.disease}: {finding.code}: {finding.text}", "yellow")
+                say(console, f"{outcome.disease}: {finding.code}: {finding.text}", "yellow")
     for outcome in report.failed():
-        _say(console, f"{outcome.disease} failed. {outcome.reason}", "bold red")
-        _say(console, f"  repeat it: {outcome.repeat}", "red")
-    _say(console, f"{report.message()} {report.seconds:.1f} s.", "bold")
-    _say(console, f"files  {report.folder}\nmlflow {report.tracking_uri} run {report.run_id}")
+        say(console, f"{outcome.disease} failed. {outcome.reason}", "bold red")
+        say(console, f"  repeat it: {outcome.repeat}", "red")
+    say(console, f"{report.message()} {report.seconds:.1f} s.", "bold")
+    say(console, f"files  {report.folder}\nmlflow {report.tracking_uri} run {report.run_id}")
 
 
 def _row(outcome: Outcome) -> list[Text]:
@@ -213,7 +213,7 @@ class _Console(Console):
         os.close(nowhere)
 
 
-def _console(*, stderr: bool = False) -> Console:
+def open_console(*, stderr: bool = False) -> Console:
     """Return a console that writes as escapes what the terminal's encoding lacks: a name must not end the program."""
     stream = sys.stderr if stderr else sys.stdout
     if isinstance(stream, io.TextIOWrapper):
@@ -221,6 +221,6 @@ def _console(*, stderr: bool = False) -> Console:
     return _Console(stderr=stderr)
 
 
-def _say(console: Console, text: str, style: str = "") -> None:
+def say(console: Console, text: str, style: str = "") -> None:
     """Print text as it is: folder names in it are no markup."""
     console.print(Text(text, style=style), soft_wrap=True)

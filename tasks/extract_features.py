@@ -61,7 +61,9 @@ class Extraction:
             "features/images_computed": len(self.computed),
         }
         if self.embedded:
-            said["features/images_per_s"] = count / max(self.duration_s, 1e-9)
+            compute_s = sum(e.duration_s for e in self.embedded)
+            said["features/compute_s"] = compute_s
+            said["features/images_per_s"] = count / max(compute_s, 1e-9)
             said["features/peak_memory_mib"] = max(e.peak_memory_bytes for e in self.embedded) / 2**20
             said["features/bfloat16_error"] = max(e.error for e in self.embedded)
         return said

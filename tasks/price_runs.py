@@ -51,8 +51,8 @@ def seconds_per_row(tracker: Tracker, plan: Plan) -> float | None:
     most, pace = 0.0, None
     for found in tracker.search_runs(params={**params, "weights_digest": plan.weights_digest}):
         rows = found.metrics.get("features/rows_computed", 0.0)
-        if rows > most and "features/duration_s" in found.metrics:
-            most, pace = rows, found.metrics["features/duration_s"] / rows
+        if rows > most and "features/compute_s" in found.metrics:
+            most, pace = rows, found.metrics["features/compute_s"] / rows
     return pace
 
 

@@ -24,11 +24,13 @@ _TAGS = {"radtrain.not_for_diagnosis": "true"}
 METRICS = {
     "speedup": "ablation/speedup",
     "speedup_per_image": "ablation/speedup_per_image",
+    "speedup_of_processor": "ablation/speedup_of_processor",
     "report_size_s": "ablation/report_size_s",
     "here_s": "ablation/here_s",
     "step_s": "ablation/step_s",
     "steps": "ablation/steps",
     "image_s": "ablation/image_s",
+    "processor_image_s": "ablation/processor_image_s",
     "epoch_s": "ablation/epoch_s",
     "epochs": "ablation/epochs",
     "fit_s": "ablation/fit_s",

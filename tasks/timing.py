@@ -29,7 +29,6 @@ from tasks.feature_spaces import BackboneKey, FeatureSpaces, feature_spaces
 from tasks.inputs import Inputs, plain_inputs, training_inputs
 from tasks.store import read_rows, writing
 
-
 #: Images whose extraction is timed at once: more than one such block of a small data set.
 _BLOCK = 64
 
@@ -59,14 +58,14 @@ class _Stopwatch:
 
     def clock(self) -> float:
         now = time.perf_counter()
-        self.marks.append(Mark("epoch", now))
+        self.marks.append(Mark("epoch", now, time.process_time()))
         return now
 
     def watched(self, kind: Literal["step", "score"], inputs: Inputs) -> Inputs:
         """Return inputs that note when they are asked for."""
 
         def read(numbers: np.ndarray, epoch: int) -> np.ndarray:
-            self.marks.append(Mark(kind, time.perf_counter(), len(numbers)))
+            self.marks.append(Mark(kind, time.perf_counter(), time.process_time(), len(numbers)))
             return inputs(numbers, epoch)
 
         return read

@@ -131,6 +131,11 @@ class Ablation:
         """Return the same for one image in a step of training."""
         return self.arms[START].typical.image_s / self.arms[key].typical.image_s
 
+    def gain_of_processor(self, key: str) -> float:
+        """Return the same in seconds of all cores together."""
+        mine = self.arms[key].typical.processor_image_s
+        return self.arms[START].typical.processor_image_s / max(mine, 1e-9)
+
     def levers(self) -> dict[str, dict[str, Any]]:
         """Return the report's table: what each lever was said to gain, and what it gains alone and added up."""
         start, goal = self.arms[START].arm.figures, self.arms[GOAL].arm.figures
@@ -198,6 +203,7 @@ class Ablation:
             "shared_with": found.shared_with,
             "speedup": self.gain(key),
             "speedup_per_image": self.gain_per_image(key),
+            "speedup_of_processor": self.gain_of_processor(key),
             "speedup_here": self.arms[START].seconds_here() / found.seconds_here(),
             "report_size_s": found.seconds(self.size),
             "report_size_images": found.images(self.size),

@@ -43,6 +43,7 @@ def arm_rows(ablation: Ablation) -> list[dict[str, str]]:
                 "speed-up": _times(ablation.gain(found.arm.key)),
                 "s/step": f"{typical.step_s:.4f}",
                 "ms/image": f"{1000 * typical.image_s:.2f}",
+                "CPU ms/image": f"{1000 * typical.processor_image_s:.2f}",
                 "s/epoch": f"{typical.epoch_s:.2f}",
                 "steps, epochs": f"{typical.steps}, {typical.epochs}",
                 "extraction s": f"{typical.extraction_s:.1f}" if found.arm.features == "cold" else "-",

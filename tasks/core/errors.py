@@ -91,6 +91,12 @@ class ComparisonRefused(RadtrainError):
     exit_code = 17
 
 
+class TimeLimitTooShort(RadtrainError):
+    """Not even one step of training in each epoch fits a time limit."""
+
+    exit_code = 18
+
+
 EXIT_CODES: dict[int, str] = {
     0: "all that was asked for was done, or passed",
     1: "a disease failed in training or evaluation",

@@ -20,7 +20,16 @@ class Mark(NamedTuple):
 
     kind: Literal["epoch", "step", "score"]
     at_s: float
+    processor_s: float
     images: int = 0
+
+
+class Step(NamedTuple):
+    """What a step took: seconds, seconds of all cores together, and its images."""
+
+    duration_s: float
+    processor_s: float
+    images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +38,13 @@ class Lap:
 
     Attributes:
         duration_s: of all of it, scoring included.
-        steps: seconds and images of each step.
+        steps: of it.
         scoring_s: seconds of scoring the validation rows.
         scored: images that were scored.
     """
 
     duration_s: float
-    steps: tuple[tuple[float, int], ...]
+    steps: tuple[Step, ...]
     scoring_s: float
     scored: int
 
@@ -50,7 +59,7 @@ def laps(marks: Sequence[Mark]) -> tuple[Lap, ...]:
 
 def _lap(marks: Sequence[Mark]) -> Lap:
     steps = tuple(
-        (after.at_s - mark.at_s, mark.images)
+        Step(after.at_s - mark.at_s, after.processor_s - mark.processor_s, mark.images)
         for mark, after in itertools.pairwise(marks)
         if mark.kind == "step"
     )
@@ -95,6 +104,7 @@ class Typical:
         step_s: of a full batch; the very first step of a training is left out, it traces.
         steps: that step_s rests on.
         image_s: of step_s, the part of one image.
+        processor_image_s: for one image, of all cores together: other programs lengthen it less than image_s.
         epoch_s: of an epoch, scoring included; the first one is left out where there is another.
         epochs: that epoch_s rests on.
         epoch_images: trained on in such an epoch.
@@ -114,6 +124,7 @@ class Typical:
     step_s: float
     steps: int
     image_s: float
+    processor_image_s: float
     epoch_s: float
     epochs: int
     epoch_images: int
@@ -142,18 +153,19 @@ def typical(timed: Sequence[Timed], *, batch_size: int) -> Typical:
         batch_size: images in a full batch.
     """
     steps = [_full_steps(one, batch_size) for one in timed]
-    pooled = [seconds for some in steps for seconds in some]
-    step_s = statistics.median(pooled)
-    medians = [statistics.median(some) for some in steps]
+    pooled = [step for some in steps for step in some]
+    step_s = statistics.median(step.duration_s for step in pooled)
+    medians = [statistics.median(step.duration_s for step in some) for some in steps]
     later = [lap for one in timed for lap in (one.laps[1:] or one.laps)]
     every = [lap for one in timed for lap in one.laps]
     return Typical(
         step_s=step_s,
         steps=len(pooled),
         image_s=step_s / batch_size,
+        processor_image_s=statistics.median(step.processor_s for step in pooled) / batch_size,
         epoch_s=statistics.median(lap.duration_s for lap in later),
         epochs=len(later),
-        epoch_images=sum(images for _, images in later[0].steps),
+        epoch_images=sum(step.images for step in later[0].steps),
         scored_image_s=statistics.median(lap.scoring_s / max(1, lap.scored) for lap in every),
         fit_s=statistics.median(sum(lap.duration_s for lap in one.laps) for one in timed),
         extraction_s=statistics.median(one.extraction_s for one in timed),
@@ -168,6 +180,6 @@ def typical(timed: Sequence[Timed], *, batch_size: int) -> Typical:
     )
 
 
-def _full_steps(timed: Timed, batch_size: int) -> list[float]:
+def _full_steps(timed: Timed, batch_size: int) -> list[Step]:
     steps = [step for lap in timed.laps for step in lap.steps]
-    return [seconds for seconds, images in steps[1:] if images == batch_size]
+    return [step for step in steps[1:] if step.images == batch_size]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tasks.core.errors import RadtrainError
+from tasks.core.errors import TimeLimitTooShort
 
 #: Seconds that a disease takes besides: scoring, resampling, figures, its model's file, MLflow (docs/LOG.md).
 DISEASE_S = 2.0
@@ -50,22 +50,6 @@ class Forecast:
         )
 
 
-class TimeLimitTooShort(RadtrainError):
-    """Not even one step of training in each epoch fits a time limit."""
-
-    exit_code = 18
-
-    def __init__(self, limit_s: float, *, needed_s: float) -> None:
-        minutes = max(0.1, -(-needed_s // 6) / 10)
-        super().__init__(
-            "The time limit is too short for one step of training in each epoch.",
-            where="--time-limit",
-            expected=f"at least {minutes:g} minutes",
-            received=f"{limit_s / 60:g} minutes",
-            fix=f"--time-limit {minutes:g}, fewer diseases, or a profile that costs less",
-        )
-
-
 def steps_that_fit(
     forecast: Callable[[int], Forecast], *, most: int, limit_s: float, spent_s: float, diseases: int
 ) -> int:
@@ -84,7 +68,7 @@ def steps_that_fit(
     left = limit_s * (1 - MARGIN) - spent_s - diseases * DISEASE_S
     if forecast(1).seconds > left:
         needed = (forecast(1).seconds + spent_s + diseases * DISEASE_S) / (1 - MARGIN)
-        raise TimeLimitTooShort(limit_s, needed_s=needed)
+        raise _too_short(limit_s, needed)
     low, high = 1, most
     while low < high:
         middle = (low + high + 1) // 2
@@ -93,6 +77,17 @@ def steps_that_fit(
         else:
             high = middle - 1
     return low
+
+
+def _too_short(limit_s: float, needed_s: float) -> TimeLimitTooShort:
+    minutes = max(0.1, -(-needed_s // 6) / 10)
+    return TimeLimitTooShort(
+        "The time limit is too short for one step of training in each epoch.",
+        where="--time-limit",
+        expected=f"at least {minutes:g} minutes",
+        received=f"{limit_s / 60:g} minutes",
+        fix=f"--time-limit {minutes:g}, fewer diseases, or a profile that costs less",
+    )
 
 
 def duration(seconds: float) -> str:

@@ -40,7 +40,7 @@ def search_space(profile: Profile, held: Collection[str] = ()) -> tuple[Choice, 
 
     | figure | why |
     |---|---|
-    | dense_units | how much the head can learn; 16 was behind on all that was tried, 256 costs most (docs/LOG.md) |
+    | dense_units | how much the head can learn; half the profile's, or twice: more cost most and gained nothing (docs/LOG.md) |
     | dropout | how much it is kept from that |
     | learning_rate | decides most; a tenth to ten times the profile's, for heads and tails differ widely |
     | learning_rate_schedule | whether the last epochs settle |
@@ -57,8 +57,9 @@ def search_space(profile: Profile, held: Collection[str] = ()) -> tuple[Choice, 
     Raises:
         CatalogError: nothing is left to search.
     """
+    units = profile.dense_units
     space = (
-        Choice("dense_units", (32, 64, 128, 256)),
+        Choice("dense_units", tuple(sorted({max(1, units // 2), units, units * 2}))),
         Choice("dropout", (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)),
         Choice("learning_rate", tuple(_rate(profile, n) for n in range(-_PER_DECADE, _PER_DECADE + 1))),
         Choice("learning_rate_schedule", ("constant", "cosine")),

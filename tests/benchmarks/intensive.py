@@ -76,7 +76,7 @@ def _radtrain(data: Path, catalog: Path, home: Path) -> tuple[float, float]:
     report = json.loads(done.out.splitlines()[-1])
     client = MlflowClient(report["tracking_uri"])
     whole = client.get_run(report["run_id"]).data.metrics
-    image_s = whole["features/duration_s"] / whole["features/rows_computed"]
+    image_s = whole["features/compute_s"] / whole["features/rows_computed"]
     epochs = client.get_metric_history(report["diseases"][DISEASE]["run_id"], "epoch/duration_s")
     step_s = statistics.median(epoch.value for epoch in epochs if epoch.step > 1) / LONG
     return BATCH * image_s + step_s, step_s

@@ -13,7 +13,7 @@ from tasks.core.ablation import Ablation, Ground, Measured, measured_arms, repor
 from tasks.core.ablation_table import RANDOM, arm_rows, auroc, lever_rows, notes
 from tasks.core.catalog import Catalog, load_catalog
 from tasks.core.errors import CatalogError
-from tasks.core.laps import Lap, Mark, Timed, laps, typical
+from tasks.core.laps import Lap, Mark, Step, Timed, laps, typical
 from tasks.core.levers import (
     GOAL,
     LEVERS,
@@ -181,14 +181,18 @@ def test_a_quick_look_is_one_pass_of_a_few_steps_unless_it_is_told_otherwise():
 
 
 def marks() -> list[Mark]:
-    """Two epochs of three steps, the last one of each short; the first step of all traces; then a look at all rows."""
-    return [
-        *(Mark("epoch", 0.0), Mark("step", 0.5, 10), Mark("step", 5.5, 10), Mark("step", 6.5, 4)),
-        *(Mark("score", 7.0, 10), Mark("score", 7.5, 2), Mark("epoch", 8.0)),
-        *(Mark("epoch", 8.0), Mark("step", 8.0, 10), Mark("step", 9.0, 10), Mark("step", 11.0, 4)),
-        *(Mark("score", 11.5, 10), Mark("score", 12.0, 2), Mark("epoch", 13.5)),
-        *(Mark("score", 14.0, 10), Mark("score", 15.0, 2)),
+    """Two epochs of three steps, the last one of each short; the first step of all traces; then a look at all rows.
+
+    Both of two cores are busy all the time.
+    """
+    moments = [
+        *(("epoch", 0.0), ("step", 0.5, 10), ("step", 5.5, 10), ("step", 6.5, 4)),
+        *(("score", 7.0, 10), ("score", 7.5, 2), ("epoch", 8.0)),
+        *(("epoch", 8.0), ("step", 8.0, 10), ("step", 9.0, 10), ("step", 11.0, 4)),
+        *(("score", 11.5, 10), ("score", 12.0, 2), ("epoch", 13.5)),
+        *(("score", 14.0, 10), ("score", 15.0, 2)),
     ]
+    return [Mark(kind, at_s, 2 * at_s, *images) for kind, at_s, *images in moments]
 
 
 def timed(scale: float = 1.0, *, peak: int = 900, extracted: int = 0) -> Timed:
@@ -200,8 +204,8 @@ def timed(scale: float = 1.0, *, peak: int = 900, extracted: int = 0) -> Timed:
 
 def test_steps_end_where_the_next_thing_begins():
     first, second = laps(marks())
-    assert first == Lap(8.0, ((5.0, 10), (1.0, 10), (0.5, 4)), 1.0, 12)
-    assert second == Lap(5.5, ((1.0, 10), (2.0, 10), (0.5, 4)), 2.0, 12)
+    assert first == Lap(8.0, ((5.0, 10.0, 10), (1.0, 2.0, 10), (0.5, 1.0, 4)), 1.0, 12)
+    assert second == Lap(5.5, ((1.0, 2.0, 10), (2.0, 4.0, 10), (0.5, 1.0, 4)), 2.0, 12)
 
 
 def test_an_epoch_that_was_not_finished_is_no_lap():
@@ -211,7 +215,7 @@ def test_an_epoch_that_was_not_finished_is_no_lap():
 def test_the_first_step_and_the_first_epoch_and_short_batches_are_left_out():
     found = typical([timed()], batch_size=10)
     assert (found.step_s, found.steps) == (1.0, 3)  # 1.0, 1.0, 2.0
-    assert found.image_s == 0.1
+    assert (found.image_s, found.processor_image_s) == (0.1, 0.2)
     assert (found.epoch_s, found.epochs, found.epoch_images) == (5.5, 1, 24)
     assert found.scored_image_s == pytest.approx((1.0 + 2.0) / 2 / 12)
     assert found.fit_s == 13.5
@@ -245,9 +249,9 @@ def costs(figures: Profile) -> float:
 
 
 def lap(figures: Profile, image_s: float) -> Lap:
-    steps = tuple((image_s * figures.batch_size, figures.batch_size) for _ in range(3))
+    seconds = image_s * figures.batch_size
     scoring = 20 * image_s / 2
-    return Lap(sum(seconds for seconds, _ in steps) + scoring, steps, scoring, 20)
+    return Lap(3 * seconds + scoring, (Step(seconds, 2 * seconds, figures.batch_size),) * 3, scoring, 20)
 
 
 def trained(run: Run) -> Timed:
@@ -347,7 +351,7 @@ def test_json_holds_every_lever_and_arm_and_no_number_that_json_has_not():
     )
     assert list(said["levers"]) == [lever.key for lever in LEVERS]
     assert next(iter(said["arms"])) == START
-    assert said["arms"]["intensive"]["speedup"] == 1
+    assert said["arms"]["intensive"]["speedup"] == said["arms"]["intensive"]["speedup_of_processor"] == 1
     assert said["arms"]["alone-epochs"]["shared_with"] == "intensive"
     assert said["arms"]["intensive"]["validation_auroc"] == {
         "value": None,

@@ -68,6 +68,8 @@ def test_the_exit_codes_are_those_that_scripts_rely_on():
         "WeightsNotFound": 14,
         "StorageError": 15,
         "ServerError": 16,
+        "ComparisonRefused": 17,
+        "TimeLimitTooShort": 18,
     }
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.core.pace import DISEASE_S, MARGIN, Forecast, TimeLimitTooShort, duration, steps_that_fit
+from tasks.core.errors import TimeLimitTooShort
+from tasks.core.pace import DISEASE_S, MARGIN, Forecast, duration, steps_that_fit
 
 
 def forecast(steps: int) -> Forecast:

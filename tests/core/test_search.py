@@ -301,4 +301,4 @@ def test_the_learning_rate_is_searched_a_decade_either_way_whatever_the_profile_
     assert (rates[0], rates[25], rates[-1]) == (0.000123, 0.00123456, 0.0123)
     assert list(rates) == sorted(set(rates))
     assert odd[2].sentence() == "0.000123 to 0.0123 in 51 steps"
-    assert odd[0].sentence() == "32, 64, 128, 256"
+    assert odd[0].sentence() == "32, 64, 128"

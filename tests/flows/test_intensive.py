@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,7 +151,7 @@ def command(ground: Ground, home: Path) -> list[str]:
 
 
 @pytest.fixture
-def killed(ground, tmp_path) -> Iterator[Path]:
+def killed(ground, tmp_path) -> Path:
     """The home of a run that was killed with all its processes as soon as its first epoch was kept."""
     home = tmp_path / "home"
     process = subprocess.Popen(
@@ -167,7 +166,7 @@ def killed(ground, tmp_path) -> Iterator[Path]:
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
-    yield home
+    return home
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a process group is killed as Linux does it")

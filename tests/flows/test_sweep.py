@@ -157,7 +157,7 @@ def test_mlflow_holds_a_run_for_the_sweep_one_for_each_disease_and_one_for_each_
     best = ground.best
     sweep_run = ground.run(ground.report.run_id)
     assert (sweep_run.info.run_name, sweep_run.info.status) == ("sweep/fast", "FAILED")
-    assert sweep_run.data.params["space.dense_units"] == "32, 64, 128, 256"
+    assert sweep_run.data.params["space.dense_units"] == "32, 64, 128"
     assert sweep_run.data.params["figures.epochs"] == "3"
     assert sweep_run.data.metrics["sweep/difference/cardiomegaly"] == best.paired.difference
     diseases = {run.info.run_name: run for run in ground.runs(ground.report.run_id)}

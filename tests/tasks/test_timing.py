@@ -98,10 +98,11 @@ def test_augmented_variants_are_cached_for_the_batches_that_will_be_drawn(timer)
 
 def test_every_step_and_every_scored_image_is_timed(timer):
     found = timer(profile(), "live")
-    assert [[images for _, images in lap.steps] for lap in found.laps] == [[8, 8, 8], [8, 8, 8]]
+    assert [[step.images for step in lap.steps] for lap in found.laps] == [[8, 8, 8], [8, 8, 8]]
     assert [lap.scored for lap in found.laps] == [12, 12]
     for lap in found.laps:
-        spent = sum(seconds for seconds, _ in lap.steps)
+        spent = sum(step.duration_s for step in lap.steps)
+        assert all(step.processor_s > 0 for step in lap.steps)
         assert 0 < spent < spent + lap.scoring_s <= lap.duration_s
     assert found.parameters == 410_208 + 1280 * 64 + 64 + 65
     assert 0 < found.imported_bytes <= found.peak_bytes
