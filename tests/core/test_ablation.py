@@ -204,8 +204,8 @@ def timed(scale: float = 1.0, *, peak: int = 900, extracted: int = 0) -> Timed:
 
 def test_steps_end_where_the_next_thing_begins():
     first, second = laps(marks())
-    assert first == Lap(8.0, ((5.0, 10.0, 10), (1.0, 2.0, 10), (0.5, 1.0, 4)), 1.0, 12)
-    assert second == Lap(5.5, ((1.0, 2.0, 10), (2.0, 4.0, 10), (0.5, 1.0, 4)), 2.0, 12)
+    assert first == Lap(8.0, (Step(5.0, 10.0, 10), Step(1.0, 2.0, 10), Step(0.5, 1.0, 4)), 1.0, 12)
+    assert second == Lap(5.5, (Step(1.0, 2.0, 10), Step(2.0, 4.0, 10), Step(0.5, 1.0, 4)), 2.0, 12)
 
 
 def test_an_epoch_that_was_not_finished_is_no_lap():
