@@ -170,7 +170,7 @@ def train(folder: Path, manifest: Path, spaces: FeatureSpaces, checkpoints: Path
 
     plan = Plan.from_json(read_json(folder / "plan.json"))
     figures = plan.figures
-    for space in {spaces.pixels, spaces.plain, *spaces.variants}:
+    for space in spaces.read_in(figures, seed=plan.seed):
         loaded.space(space).refresh()
     rows, validation_rows = (read_rows(manifest, split) for split in ("train", "validation"))
     targets = _targets(folder, rows, figures)

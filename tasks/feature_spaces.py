@@ -67,6 +67,13 @@ class FeatureSpaces:
         variant = figures.variant(seed=seed, epoch=epoch)
         return self.variants[variant - 1] if variant else self.plain
 
+    def read_in(self, figures: Profile, *, seed: int) -> set[SpaceKey]:
+        """Return every space that a training reads."""
+        if self.live:
+            return {self.pixels, self.plain}
+        epochs = range(1, figures.epochs + 1)
+        return {self.plain, *(self.of_epoch(figures, seed=seed, epoch=epoch) for epoch in epochs)}
+
     def wanted(
         self, train: list[str], others: list[str], *, figures: Profile, seed: int
     ) -> dict[SpaceKey, set[str]]:

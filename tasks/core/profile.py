@@ -22,7 +22,7 @@ class Table(BaseModel):
 class Augmentation(Table):
     """How far each training image may be moved about; all zero means not at all."""
 
-    rotation_degrees: float = Field(default=0.0, ge=0, le=180)
+    rotation_degrees: float = Field(default=0.0, ge=0, le=45)
     zoom: float = Field(default=0.0, ge=0, lt=1)
     shift: float = Field(default=0.0, ge=0, lt=1)
     shear: float = Field(default=0.0, ge=0, lt=1)

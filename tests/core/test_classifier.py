@@ -92,7 +92,7 @@ def test_training_on_cached_features_is_training_through_the_backbone(small, pix
     through_history = fit(assembled, rgb(pixels))
     # Adam makes whole steps of gradients that are nearly 0, so a few weights move apart by rounding alone.
     for one, other, before in zip(trained, assembled.trainable_variables, beginning, strict=True):
-        assert backbone.relative_error(other.numpy() - before, one - before) < 0.02
+        assert backbone.relative_error(other.numpy() - before, one - before) < 0.05
     for one, other in zip(cached_history, through_history, strict=True):
         assert one.train_loss == pytest.approx(other.train_loss, abs=1e-3)
         assert one.validation_auroc == pytest.approx(other.validation_auroc, abs=0.01)

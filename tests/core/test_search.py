@@ -162,14 +162,18 @@ def test_the_search_finds_the_better_part_of_the_space():
     assert best_trial(told).figures["dense_units"] == 128
 
 
-def test_a_trial_is_given_up_where_it_is_below_the_median_and_not_before_some_are_completed():
-    good = [trial(n, 0.8, steps=(0.7, 0.8)) for n in range(UNPRUNED)]
-    few = Sampler(SPACE, seed=0, told=good[:-1]).ask(9)
-    assert not few.is_hopeless(0.1, 1)
+def test_a_trial_is_given_up_in_the_worst_quarter_and_not_before_some_are_completed():
+    firsts = (0.5, 0.6, 0.7, 0.8, 0.9)
+    good = [trial(n, 0.9, steps=(first, 0.95)) for n, first in enumerate(firsts)]
+    assert len(good) == UNPRUNED
+    assert not Sampler(SPACE, seed=0, told=good[:-1]).ask(9).is_hopeless(0.1, 1)
+    assert Sampler(SPACE, seed=0, told=good).ask(9).is_hopeless(0.59, 1)
     asked = Sampler(SPACE, seed=0, told=good).ask(9)
-    assert not asked.is_hopeless(0.75, 1)
-    assert not asked.is_hopeless(0.81, 2)
-    assert Sampler(SPACE, seed=0, told=good).ask(9).is_hopeless(0.69, 1)
+    assert not asked.is_hopeless(0.61, 1)
+    assert asked.is_hopeless(0.94, 2)
+    best_before = Sampler(SPACE, seed=0, told=good).ask(9)
+    assert not best_before.is_hopeless(0.96, 1)
+    assert not best_before.is_hopeless(0.2, 2)  # its best so far counts
 
 
 def test_trials_that_diverged_or_lie_outside_teach_the_search_nothing_wrong():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.core.errors import DataNotFound
+from tasks.core.errors import DataNotFound, StorageError
 from tasks.core.settings import Settings, default_tracking_uri, read_settings
 
 NAMES = {"data": "RADTRAIN_DATA", "home": "RADTRAIN_HOME", "catalog": "RADTRAIN_CATALOG"}
@@ -97,3 +97,24 @@ def test_a_data_root_that_is_no_folder_is_an_error_that_says_what_is_there(tmp_p
 def test_settings_cannot_be_changed():
     with pytest.raises(AttributeError):
         read_settings({}).home = Path("/other")
+
+
+# ---- the limit of the cache
+
+
+@pytest.mark.parametrize(
+    ("said", "limit"),
+    [({}, 20 * 2**30), ("", 20 * 2**30), ("3", 3 * 2**30), ("0.5", 2**29), ("1e3", 1000 * 2**30)],
+)
+def test_the_limit_of_the_cache_is_a_number_of_gibibytes(said, limit):
+    environment = {"RADTRAIN_CACHE_GIB": said} if isinstance(said, str) else said
+    assert read_settings(environment).cache_limit == limit
+
+
+@pytest.mark.parametrize("said", ["0", "-1", "many", "20 GiB", "nan", "inf"])
+def test_a_limit_of_the_cache_that_is_no_size_is_refused_with_what_was_said(said):
+    with pytest.raises(StorageError, match=r"The limit of the cache was not understood\.") as caught:
+        read_settings({"RADTRAIN_CACHE_GIB": said})
+    assert "where:    RADTRAIN_CACHE_GIB" in str(caught.value)
+    assert f"received: {said}" in str(caught.value)
+    assert caught.value.exit_code == 15

@@ -112,3 +112,23 @@ def test_this_machine_has_cores_and_memory():
     assert 0 < available < 2**50
     assert limit is None or limit > 0
     assert machine.usable_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "has"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu sse2 avx512_bf16 amx_tile\n\nprocessor\t: 1\n", True),
+        ("flags\t\t: fpu amx_bf16 amx_tile\n", True),
+        ("flags\t\t: fpu avx512f avx512_bf16x\n", False),
+        ("Features\t: fp asimd bf16\n", False),  # what oneDNN makes of it on ARM was not measured
+        ("vmx flags\t: amx_bf16\nflags\t\t: fpu\n", False),
+        ("", False),
+    ],
+)
+def test_a_processor_multiplies_in_bfloat16_where_its_flags_say_so(tmp_path, cpuinfo, has):
+    (tmp_path / "cpuinfo").write_text(cpuinfo)
+    assert machine.has_bfloat16(tmp_path) == has
+
+
+def test_without_a_cpuinfo_there_is_no_bfloat16(tmp_path):
+    assert not machine.has_bfloat16(tmp_path)
