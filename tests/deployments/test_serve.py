@@ -7,7 +7,7 @@ from tasks.core.catalog import load_catalog
 
 
 def test_every_shipped_profile_has_a_deployment():
-    assert profiles_to_deploy(load_catalog()) == ["fast", "intensive"]
+    assert profiles_to_deploy(load_catalog()) == ["fast", "intensive", "distilled"]
 
 
 def test_a_third_profile_gets_its_own_without_code(tmp_path):
@@ -15,4 +15,4 @@ def test_a_third_profile_gets_its_own_without_code(tmp_path):
         '[profiles.tiny]\nbackbone = "MobileNetV2"\nalpha = 0.35\nimage_side = 96\ndense_units = 8\ndropout = 0.1\n'
         "batch_size = 8\nepochs = 1\nsteps_per_epoch = 5\nvalidation_steps = 5\nlearning_rate = 0.001\n"
     )
-    assert profiles_to_deploy(load_catalog(tmp_path)) == ["fast", "intensive", "tiny"]
+    assert profiles_to_deploy(load_catalog(tmp_path)) == ["fast", "intensive", "distilled", "tiny"]
