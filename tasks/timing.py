@@ -29,7 +29,7 @@ from tasks.feature_spaces import BackboneKey, FeatureSpaces, feature_spaces
 from tasks.inputs import Inputs, plain_inputs, training_inputs
 from tasks.store import read_rows, writing
 
-#: Images whose extraction is timed at once: more than one such block of a small data set.
+#: Images whose extraction is timed at once, at most; of few images, a quarter.
 _BLOCK = 64
 
 
@@ -144,8 +144,9 @@ def _extract(spaces: FeatureSpaces, wanted: dict[SpaceKey, set[str]]) -> Iterato
     """Cache the features that are wanted; yield seconds and images of each block."""
     for space, images in wanted.items():
         rows = sorted(images)
-        for start in range(0, len(rows), _BLOCK):
-            block = rows[start : start + _BLOCK]
+        size = max(1, min(_BLOCK, len(rows) // 4))
+        for start in range(0, len(rows), size):
+            block = rows[start : start + size]
             spent = embed(spaces.backbone, spaces.pixels, space, block, spaces.drawn(space))
             yield spent.duration_s, len(block)
 

@@ -46,7 +46,7 @@ def arm_rows(ablation: Ablation) -> list[dict[str, str]]:
                 "CPU ms/image": f"{1000 * typical.processor_image_s:.2f}",
                 "s/epoch": f"{typical.epoch_s:.2f}",
                 "steps, epochs": f"{typical.steps}, {typical.epochs}",
-                "extraction s": f"{typical.extraction_s:.1f}" if found.arm.features == "cold" else "-",
+                "extract s": f"{typical.extraction_s:.1f}" if found.arm.features == "cold" else "-",
                 "s here": f"{found.seconds_here():.1f}",
                 "s at the report's size": f"{found.seconds(ablation.size):.1f}",
                 "peak MiB": f"{typical.peak_bytes / 2**20:.0f}",
