@@ -14,7 +14,7 @@ from tasks.core.ablation_table import arm_rows, lever_rows, notes
 from tasks.core.levers import SOURCE
 
 #: Wide enough for every column: a cell is folded by the terminal rather than cut.
-WIDTH = 150
+WIDTH = 160
 
 
 def show_ablation(ablation: Ablation, *, folder: str, tracking_uri: str) -> None:
