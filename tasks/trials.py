@@ -21,7 +21,7 @@ from tasks.core.curves import Labels
 from tasks.core.fitting import Inputs, State, TrainingDiverged
 from tasks.core.fold_scores import FoldScores, Hopeless, Watch
 from tasks.core.profile import Augmentation, Profile
-from tasks.core.quick_model import QuickModel, fresh_head, whole_epochs
+from tasks.core.quick_model import HeldRows, QuickModel, fresh_head
 from tasks.core.resampling import patient_index
 from tasks.core.sampling import Sampler
 from tasks.core.search import TooFewToSearch, Trial
@@ -105,21 +105,23 @@ class _Ground:
         labels: (n,) 0 or 1.
         groups: (n,) 0 ... g - 1.
         folds: (n,) fold of each.
+        held: all of them in memory; None where they do not fit, or where each epoch has its own.
         moved: reads features to train on.
         plain: reads features to score.
-        is_held: whether they are in memory.
     """
 
     labels: Labels
     groups: Labels
     folds: Labels
+    held: HeldRows | None
     moved: Inputs
     plain: Inputs
-    is_held: bool
 
 
 @functools.lru_cache(maxsize=1)
 def _ground(search: Search) -> _Ground:
+    import tensorflow as tf
+
     spaces = search.spaces
     for space in {spaces.plain, *spaces.variants}:
         loaded.space(space).refresh()
@@ -132,38 +134,11 @@ def _ground(search: Search) -> _Ground:
     parts = [part for fold in np.unique(folds) for part in (folds == fold, folds != fold)]
     if any(np.unique(labels[part]).size < 2 for part in parts):
         raise TooFewToSearch(search.disease, labels=labels, groups=groups)
-    plain = plain_inputs(spaces.plain, rows.images)
-    if spaces.variants or count * spaces.plain.row_bytes() > HELD:
-        moved = training_inputs(spaces, rows.images, search.figures, search.seed)
-        return _Ground(labels, groups, folds, moved, plain, is_held=False)
-    features = plain(np.arange(count), 0)
-
-    def held(numbers: np.ndarray, _: int) -> np.ndarray:
-        return features[numbers]
-
-    return _Ground(labels, groups, folds, held, held, is_held=True)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Scoring:
-    """Scores the held-out rows after each epoch; stands in for checkpoints, of which a trial needs none."""
-
-    told: FoldScores
-    model: Any
-    rest: fitting.Rows
-
-    def load(self) -> State:
-        """Return a new state."""
-        return State()
-
-    def save(self, state: State) -> None:
-        """Score.
-
-        Raises:
-            Hopeless: the trial is to be given up.
-        """
-        scores = fitting.predict(self.model, self.rest, batch_size=_SCORED)
-        self.told.add_epoch(len(state.history), scores)
+    moved = training_inputs(spaces, rows.images, search.figures, search.seed)
+    plain, held = plain_inputs(spaces.plain, rows.images), None
+    if not spaces.variants and count * spaces.plain.row_bytes() <= HELD:
+        held = HeldRows(tf.constant(plain(np.arange(count), 0)), rows.labels)
+    return _Ground(labels, groups, folds, held, moved, plain)
 
 
 def _run(
@@ -175,15 +150,16 @@ def _run(
     told = FoldScores(
         ground.labels, ground.groups, ground.folds, epochs=figures.epochs, is_hopeless=is_hopeless
     )
+    chosen_on = figures.validation_steps * figures.batch_size
     state: Literal["completed", "pruned", "diverged"] = "completed"
     auroc, low, high, loss = None, None, None, None
     try:
         for _ in np.unique(ground.folds):
-            history = _fit(search, ground, figures, told)
-            told.end_fold(len(history), fitting.best_epoch(history).number)
+            scores = _train(search, ground, figures, told.held_out())
+            told.add_fold(scores, patience=figures.patience, chosen_on=chosen_on)
         auroc, low, high, loss = told.completed()
     except Hopeless:
-        state, auroc = "pruned", told.so_far()
+        state, auroc = "pruned", told.steps[-1]
     except TrainingDiverged:
         state = "diverged"
     return Trial(
@@ -195,7 +171,7 @@ def _run(
         high=high,
         loss=loss,
         n=told.count(),
-        folds=told.ended,
+        folds=len(told.steps),
         epoch=told.epoch(),
         steps=tuple(told.steps),
         began=began,
@@ -203,30 +179,69 @@ def _run(
     )
 
 
-def _fit(search: Search, ground: _Ground, figures: Profile, told: FoldScores) -> list[fitting.Epoch]:
-    """Train on all rows but those held out, just as a profile with these figures is."""
-    out = told.held_out()
+def _train(search: Search, ground: _Ground, figures: Profile, out: np.ndarray) -> np.ndarray:
+    """Train on all rows but those held out, just as a profile with these figures is; return scores after each epoch.
+
+    Raises:
+        TrainingDiverged: a loss, a weight or a score is no number any more.
+    """
     inner = np.setdiff1d(np.arange(ground.labels.size), out)
-    labels = ground.labels.astype(np.float32)
-    train = fitting.Rows(labels[inner], lambda numbers, epoch: ground.moved(inner[numbers], epoch))
-    rest = fitting.Rows(labels[out], lambda numbers, epoch: ground.plain(out[numbers], epoch))
     trainee, quick = _model(search.spaces.backbone, search.figures, figures.dense_units)
-    prevalence = 0.5 if figures.class_weights == "balanced" else float(train.labels.mean())
+    prevalence = 0.5 if figures.class_weights == "balanced" else float(ground.labels[inner].mean())
     channels = trainee.head.input_shape[-1]
     fresh = _fresh(search.figures, figures.dense_units, channels, prevalence, search.seed)
     quick.restart(figures, [*trainee.tail, *fresh])
+    if ground.held is None:
+        return _fit(search, ground, figures, quick, inner, out)
+    scores = quick.train(ground.held, inner, out, figures=figures, seed=search.seed)
+    if not np.isfinite(scores).all():
+        epoch = int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0]) + 1
+        raise TrainingDiverged(search.disease, epoch=epoch, step=1, loss=np.nan, figures=figures)
+    return scores
+
+
+def _fit(
+    search: Search,
+    ground: _Ground,
+    figures: Profile,
+    quick: QuickModel,
+    inner: np.ndarray,
+    out: np.ndarray,
+) -> np.ndarray:
+    """Train on features that are read batch by batch."""
+    labels = ground.labels.astype(np.float32)
+    rest = fitting.Rows(labels[out], lambda numbers, epoch: ground.plain(out[numbers], epoch))
     # Any: fit asks no more of a model than a quick one has.
     model: Any = quick
-    return fitting.fit(
+    scoring = _Scoring(model, rest, [])
+    fitting.fit(
         model,
-        train,
-        fitting.Rows(rest.labels[: figures.validation_steps * figures.batch_size], rest.inputs),
-        figures=whole_epochs(figures, len(inner)) if ground.is_held else figures,
+        fitting.Rows(labels[inner], lambda numbers, epoch: ground.moved(inner[numbers], epoch)),
+        rest,
+        figures=figures,
         seed=search.seed,
         disease=search.disease,
         clock=time.perf_counter,
-        checkpoints=_Scoring(told, model, rest),
+        checkpoints=scoring,
     )
+    return np.stack(scoring.scores)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Scoring:
+    """Scores the held-out rows after each epoch; stands in for checkpoints, of which a trial needs none."""
+
+    model: Any
+    rest: fitting.Rows
+    scores: list[np.ndarray]
+
+    def load(self) -> State:
+        """Return a new state."""
+        return State()
+
+    def save(self, state: State) -> None:  # noqa: ARG002
+        """Score."""
+        self.scores.append(fitting.predict(self.model, self.rest, batch_size=_SCORED))
 
 
 def _model(key: BackboneKey, figures: Profile, units: int) -> tuple[loaded.Trainee, QuickModel]:

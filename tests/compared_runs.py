@@ -124,7 +124,9 @@ class Home:
             versions={"radtrain": "0"},
         )
         plan = replace(plan, **changes)
-        costs = {"features/duration_s": computed * 0.5, "features/rows_computed": computed}
+        costs = {"features/rows_computed": computed}
+        if computed:
+            costs["features/compute_s"] = computed * 0.5
         parent = self.parent(profile, diseases or disease, plan, costs)
         folder = disease_folder(self.path, parent, disease)
         _write(folder, plan, test, scores_of(test, seed) if scores is None else scores, trained)

@@ -1,7 +1,7 @@
 """What one trial gives: scores of held-out training rows, fold by fold and epoch by epoch.
 
-In: scores, as training goes on. Out: whether to go on, and what the trial came to. The epoch is chosen once for all
-folds: chosen for each by itself, the figure is flattered by 0.02 more (docs/LOG.md).
+In: scores, fold after fold. Out: whether to go on, and what the trial came to. The epoch is chosen once for all folds:
+chosen for each by itself, the figure is flattered by 0.02 more (docs/LOG.md).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tasks.core.curves import Labels
-from tasks.core.fitting import cross_entropy
+from tasks.core.fitting import Epoch, best_epoch, cross_entropy
 from tasks.core.metrics import auroc
 from tasks.core.shortcuts import cross_validated_auroc
 
@@ -27,9 +27,7 @@ class FoldScores:
     """Scores of one trial.
 
     Attributes:
-        steps: what was told: the AUROC after each epoch of the first fold, then, after each further fold, that of the
-            best epoch of the folds so far, a mean.
-        ended: folds that were trained to their end.
+        steps: what was told: after each fold, the AUROC of the best epoch of the folds so far, a mean.
     """
 
     def __init__(
@@ -49,63 +47,59 @@ class FoldScores:
         self._scores = np.full((epochs, labels.size), np.nan)
         self._curves = np.full((int(folds.max()) + 1, epochs), np.nan)
         self.steps: list[float] = []
-        self.ended = 0
 
     def held_out(self) -> np.ndarray:
-        """Return the row numbers of the fold that is trained now."""
-        return np.flatnonzero(self._folds == self.ended)
+        """Return the row numbers of the fold that is next."""
+        return np.flatnonzero(self._folds == len(self.steps))
 
-    def add_epoch(self, number: int, scores: np.ndarray) -> None:
-        """Take the scores (m,) of the held-out rows after an epoch, numbered from 1.
+    def add_fold(self, scores: np.ndarray, *, patience: int, chosen_on: int) -> None:
+        """Take the scores of a fold's held-out rows.
 
-        Raises:
-            Hopeless: the trial is to be given up.
-        """
-        rows = self.held_out()
-        self._scores[number - 1, rows] = scores
-        area = float(auroc(self._labels[rows], scores, np.ones((1, rows.size)))[0])
-        self._curves[self.ended, number - 1] = area
-        if self.ended == 0:
-            self._tell(area)
-
-    def end_fold(self, number: int, best: int) -> None:
-        """Close the fold that is trained now.
+        Where training would have stopped early, its best epoch stands for those that it would have done without.
 
         Args:
-            number: of its last epoch; where it is an early one, the best stands for those that it did without.
-            best: number of its best epoch.
+            scores: (e, m) finite, 0-1; after each epoch.
+            patience: epochs after the best one before training stops; 0 for none.
+            chosen_on: held-out rows that choose the best epoch: the first ones.
 
         Raises:
             Hopeless: the trial is to be given up.
         """
-        rows = self.held_out()
-        self._scores[number:, rows] = self._scores[best - 1, rows]
-        self._curves[self.ended, number:] = self._curves[self.ended, best - 1]
-        self.ended += 1
-        if self.ended > 1:
-            self._tell(self.so_far())
-
-    def so_far(self) -> float:
-        """Return the AUROC of the best epoch: the mean of the folds that have ended, or that of the first as it stands."""
-        if self.ended:
-            return float(self._curves[: self.ended].mean(axis=0).max())
-        return max(self.steps)
+        rows, fold = self.held_out(), len(self.steps)
+        last, best = _ended(self._labels[rows[:chosen_on]], scores[:, :chosen_on], patience)
+        kept = np.minimum(np.arange(len(self._scores)), last - 1)
+        kept = np.where(np.arange(kept.size) < last, kept, best - 1)
+        self._scores[:, rows] = scores[kept]
+        areas = [_area(self._labels[rows], row) for row in scores]
+        self._curves[fold] = np.array(areas)[kept]
+        self.steps.append(float(self._curves[: fold + 1].mean(axis=0).max()))
+        if self._is_hopeless(self.steps[-1], len(self.steps)):
+            raise Hopeless
 
     def count(self) -> int:
-        """Return how many rows were held out by the folds that have ended."""
-        return int(np.count_nonzero(self._folds < self.ended))
+        """Return how many rows were held out so far."""
+        return int(np.count_nonzero(self._folds < len(self.steps)))
 
     def epoch(self) -> int:
-        """Return the number of the best epoch of all folds; 0 where none has ended."""
-        return int(self._curves[: self.ended].mean(axis=0).argmax()) + 1 if self.ended else 0
+        """Return the number of the best epoch of all folds so far; 0 where there is none."""
+        return int(self._curves[: len(self.steps)].mean(axis=0).argmax()) + 1 if self.steps else 0
 
     def completed(self) -> tuple[float, float | None, float | None, float]:
-        """Return AUROC, the ends of its 95 % interval by patient, and cross-entropy, once all folds have ended."""
+        """Return AUROC, the ends of its 95 % interval by patient, and cross-entropy, once all folds are there."""
         scores = self._scores[self.epoch() - 1]
         found = cross_validated_auroc(self._labels, scores, self._groups, folds=self._folds)
         return float(found[0]), found[1], found[2], cross_entropy(self._labels, scores)
 
-    def _tell(self, area: float) -> None:
-        self.steps.append(area)
-        if self._is_hopeless(area, len(self.steps)):
-            raise Hopeless
+
+def _ended(labels: Labels, scores: np.ndarray, patience: int) -> tuple[int, int]:
+    """Return the number of the last epoch that `fitting.fit` would have trained, and that of its best one."""
+    history: list[Epoch] = []
+    for number, row in enumerate(scores, 1):
+        history.append(Epoch(number, 0.0, cross_entropy(labels, row), _area(labels, row), 0, 0, 0.0))
+        if patience and number - best_epoch(history).number >= patience:
+            break
+    return len(history), best_epoch(history).number
+
+
+def _area(labels: Labels, scores: np.ndarray) -> float:
+    return float(auroc(labels, scores, np.ones((1, labels.size)))[0])

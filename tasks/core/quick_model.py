@@ -1,12 +1,13 @@
-"""A model that a search trains hundreds of times: its step is traced once, and an epoch is one call.
+"""A model that a search trains hundreds of times: its step is traced once, and a training is one call.
 
-In: a profile. Out: a model for `fitting.fit` to train; each step is the very step of Keras. To trace a step takes as
-long as ten trainings of a head on 1,000 images, and to call Keras for each step doubles them (docs/LOG.md).
+In: a profile. Out: a model, each step of which is the very step of Keras. To trace a step takes as long as ten trainings
+of a head on 1,000 images, and to leave the graph after each of its steps makes them twice as long (docs/LOG.md).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,8 +22,23 @@ if TYPE_CHECKING:
 _SOME_DROPOUT = 0.5
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldRows:
+    """Rows in memory.
+
+    Attributes:
+        features: (n, channels) float32, an array or a tensor.
+        labels: (n,) float32, 0 or 1.
+    """
+
+    features: Any
+    labels: np.ndarray
+
+
 class QuickModel:
-    """What `fitting.fit` asks of a model; `whole_epochs` has it ask once for each epoch.
+    """A model for figures of the same `dense_units` and `batch_size`.
+
+    `train` trains it on rows in memory. Where rows do not fit there, `fitting.fit` takes it for a Keras model.
 
     Attributes:
         compiled: it is.
@@ -34,7 +50,7 @@ class QuickModel:
     compiled = True
 
     def __init__(self, figures: Profile, *, tail: keras.Model | None, channels: int) -> None:
-        """Build a model whose step serves all figures of the same `dense_units` and `batch_size`.
+        """Build it.
 
         Args:
             figures: of the profile.
@@ -51,22 +67,41 @@ class QuickModel:
         self.optimizer = model.optimizer
         self.variables = model.variables
         self.trainable_variables = model.trainable_variables
-        size = figures.batch_size
         inputs = tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
-        column = tf.TensorSpec((None,), tf.float32)
+        column, numbers = tf.TensorSpec((None,), tf.float32), tf.TensorSpec((None,), tf.int32)
+        order = tf.TensorSpec((None, None), tf.int32)
+        size = figures.batch_size
 
-        def train(rows: Any, targets: Any, weights: Any) -> Any:
-            loss = tf.constant(0.0)
-            for start in tf.range(0, tf.shape(targets)[0], size):
-                batch = (part[start : start + size] for part in (rows, targets, weights))
-                loss = model.train_step(tuple(batch))["loss"]
-            return loss
+        def step(rows: Any, targets: Any, weights: Any) -> Any:
+            for metric in model.metrics:
+                metric.reset_state()
+            return model.train_step((rows, targets, weights))["loss"]
 
         def score(rows: Any) -> Any:
             return model(rows, training=False)
 
-        self._train: Any = tf.function(train, input_signature=[inputs, column, column])
+        def train(rows: Any, targets: Any, weights: Any, orders: Any, rates: Any, held_out: Any) -> Any:
+            scores = tf.TensorArray(tf.float32, tf.shape(rates)[0])
+            rest = tf.gather(rows, held_out)
+            for epoch in tf.range(tf.shape(rates)[0]):
+                model.optimizer.learning_rate.assign(rates[epoch])
+                for start in tf.range(0, tf.shape(orders)[1], size):
+                    batch = orders[epoch, start : start + size]
+                    model.train_step(tuple(tf.gather(part, batch) for part in (rows, targets, weights)))
+                sound = [
+                    tf.reduce_all(tf.math.is_finite(weight.value)) for weight in model.trainable_variables
+                ]
+                found = tf.reshape(model(rest, training=False), (-1,))
+                scores = scores.write(
+                    epoch, tf.where(tf.reduce_all(tf.stack(sound)), found, tf.constant(np.nan))
+                )
+            return scores.stack()
+
+        self._step: Any = tf.function(step, input_signature=[inputs, column, column])
         self._score: Any = tf.function(score, input_signature=[inputs])
+        self._train: Any = tf.function(
+            train, input_signature=[inputs, column, column, order, column, numbers]
+        )
 
     def restart(self, figures: Profile, fresh: Sequence[np.ndarray]) -> None:
         """Put it back to its beginning, with the dropout of these figures.
@@ -78,6 +113,35 @@ class QuickModel:
         classifier.restart(self._model, fresh)
         self._dropout.assign(figures.dropout)
 
+    def train(
+        self, rows: HeldRows, trained: np.ndarray, held_out: np.ndarray, *, figures: Profile, seed: int
+    ) -> np.ndarray:
+        """Train on some rows as `fitting.fit` would, all epochs, and score others after each of them.
+
+        Args:
+            rows: in memory.
+            trained: (t,) numbers of the rows that are trained on.
+            held_out: (h,) numbers of the rows that are scored.
+            figures: of the profile.
+            seed: of the batch order.
+
+        Returns:
+            (epochs, h) float32 scores, 0-1; NaN from the epoch on in which a weight was no number any more.
+        """
+        numbers = range(1, figures.epochs + 1)
+        drawn = [fitting.batches(trained.size, figures=figures, seed=seed, epoch=n) for n in numbers]
+        weights = np.ones(rows.labels.size, np.float32)
+        if figures.class_weights == "balanced":
+            weights = fitting.class_weights(rows.labels[trained])[rows.labels.astype(int)]
+        return self._train(
+            rows.features,
+            rows.labels,
+            weights,
+            trained[np.stack([np.concatenate(batches) for batches in drawn])].astype(np.int32),
+            np.array([fitting.learning_rate(figures, number) for number in numbers], np.float32),
+            held_out.astype(np.int32),
+        ).numpy()
+
     def reset_metrics(self) -> None:
         """Forget the losses of earlier batches."""
         self._model.reset_metrics()
@@ -85,15 +149,9 @@ class QuickModel:
     def train_on_batch(
         self, inputs: np.ndarray, targets: np.ndarray, sample_weight: np.ndarray | None = None
     ) -> Any:
-        """Train on rows in their order, a step for each `batch_size` of them; return the mean loss since the reset.
-
-        Args:
-            inputs: (n, *features) float32.
-            targets: (n,) float32, 0-1.
-            sample_weight: (n,) float32; None where all count the same.
-        """
+        """Train on one batch and return its mean loss, as `keras.Model.train_on_batch` does."""
         weights = np.ones(len(targets), np.float32) if sample_weight is None else sample_weight
-        return self._train(inputs, targets, weights)
+        return self._step(inputs, targets, weights)
 
     def __call__(self, inputs: np.ndarray, *, training: bool) -> np.ndarray:
         """Return scores (n, 1) float32, 0-1.
@@ -102,7 +160,7 @@ class QuickModel:
             ValueError: it is called as in training.
         """
         if training:
-            raise ValueError("Expected training=False: a quick model trains by train_on_batch alone.")
+            raise ValueError("Expected training=False: a quick model trains by its own step.")
         return self._score(inputs).numpy()
 
 
@@ -110,19 +168,6 @@ def fresh_head(figures: Profile, *, channels: int, prevalence: float, seed: int)
     """Return the value of each variable of a head before any training, as `classifier.build_head` draws them."""
     head = _head(figures, channels=channels, prevalence=prevalence, seed=seed)
     return [variable.numpy() for variable in head.variables]
-
-
-def whole_epochs(figures: Profile, rows: int) -> Profile:
-    """Return figures with which `fitting.fit` hands a quick model the rows of an epoch in one batch.
-
-    They are the same rows in the same order: `fitting.batches` cuts the batches of an epoch from one permutation.
-
-    Args:
-        figures: of the profile.
-        rows: that are trained on.
-    """
-    trained = min(rows, figures.steps_per_epoch * figures.batch_size)
-    return figures.model_copy(update={"batch_size": trained, "steps_per_epoch": 1, "validation_steps": rows})
 
 
 def _head(figures: Profile, *, channels: int, prevalence: float = 0.5, seed: int = 0) -> keras.Model:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 #: Completed trials before one is given up: fewer say little.
 UNPRUNED = 5
-#: Per cent of the completed trials that another must not stay below at a step. With half of them, the search ended at
-#: an AUROC that was lower by 0.008 (docs/LOG.md).
+#: Per cent of the completed trials that another must keep up with. With half of them, the search ended at an AUROC
+#: that was lower by 0.01 (docs/LOG.md).
 _KEPT = 75.0
 
 
@@ -32,9 +32,9 @@ class Asked:
     trial: optuna.Trial
 
     def is_hopeless(self, auroc: float, step: int) -> bool:
-        """Tell what the trial has come to after a step; return whether to give it up.
+        """Tell what the trial has come to after a fold, numbered from 1; return whether to give it up.
 
-        It is given up where the best it had so far is below what three quarters of the completed trials had at this step.
+        It is given up where the best it had so far is below what three quarters of the completed trials had there.
         """
         self.trial.report(auroc, step)
         return self.trial.should_prune()

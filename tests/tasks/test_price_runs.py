@@ -59,7 +59,7 @@ def test_features_from_the_cache_cost_what_the_run_took_that_computed_most_of_th
     plan = completed(store, computed=200, weights_digest="paced").plan
     completed(store, computed=3, weights_digest="paced")
     completed(store, computed=900, weights_digest="other")
-    store.parent("distilled", "", plan, {"features/duration_s": 240.0, "features/rows_computed": 400.0})
+    store.parent("distilled", "", plan, {"features/compute_s": 240.0, "features/rows_computed": 400.0})
     last = completed(store, weights_digest="paced")
     pace = seconds_per_row(store.tracker, last.plan)
     assert pace == pytest.approx(240 / 400)
