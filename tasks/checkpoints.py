@@ -8,10 +8,12 @@ are kept: one that is damaged (an archive of numpy, then its sha256) is passed o
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ import numpy as np
 from tasks.core.fitting import Epoch, State
 from tasks.store import write_atomically
 
+#: Days after which nobody is taken to go on from a checkpoint.
+ABANDONED_DAYS = 30
 _DIGEST_BYTES = 32
 
 
@@ -78,8 +82,16 @@ class CheckpointFolder:
 
 
 def forget_checkpoints(folder: Path) -> None:
-    """Remove what nobody will go on from: the training is recorded. What cannot be removed does no harm."""
+    """Remove what nobody will go on from: the training is recorded. What cannot be removed does no harm.
+
+    Trainings that were broken off go with it, if nobody went on from them for `ABANDONED_DAYS`.
+    """
     shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another run may remove the same
+        for other in folder.parent.iterdir():
+            # A folder's own time is that of its newest file: files come and go in it.
+            if time.time() - other.stat().st_mtime > ABANDONED_DAYS * 86_400:
+                shutil.rmtree(other, ignore_errors=True)
 
 
 def _read(path: Path) -> State | None:

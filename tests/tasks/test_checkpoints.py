@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tasks.checkpoints import CheckpointFolder, checkpoint_folder, forget_checkpoints
+from tasks.checkpoints import ABANDONED_DAYS, CheckpointFolder, checkpoint_folder, forget_checkpoints
 from tasks.core.errors import StorageError
 from tasks.core.fitting import Epoch, State
 
@@ -157,3 +159,13 @@ def test_what_is_forgotten_is_gone_and_nothing_else(tmp_path):
     assert same(CheckpointFolder(other).load(), state(2))
     forget_checkpoints(one)  # twice is no error
     shutil.rmtree(other)
+
+
+def test_what_was_abandoned_for_a_month_goes_with_it(tmp_path):
+    one, old, young = (filled(checkpoint_folder(tmp_path, digit * 64), 2) for digit in "abc")
+    for folder, days in ((old, ABANDONED_DAYS + 1), (young, ABANDONED_DAYS - 1)):
+        then = time.time() - days * 86_400
+        os.utime(folder, (then, then))
+    forget_checkpoints(one)
+    assert names(tmp_path / "checkpoints") == [young.name]
+    assert same(CheckpointFolder(young).load(), state(2))
