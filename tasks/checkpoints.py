@@ -14,8 +14,10 @@ import io
 import json
 import shutil
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -67,11 +69,7 @@ class CheckpointFolder:
         history = json.dumps([epoch.to_json() for epoch in state.history]).encode()
         arrays["history"] = np.frombuffer(history, np.uint8)
         path = self.folder / f"epoch-{len(state.history):04}.npz"
-        archive = io.BytesIO()
-        np.savez(archive, **arrays)  # pyright: ignore[reportArgumentType]
-        content = archive.getbuffer()
-        digest = hashlib.sha256(content).digest()
-        write_atomically(path, lambda file: (file.write(content), file.write(digest)))
+        write_atomically(path, lambda file: _write(file, arrays))
         files = self._files()
         place = files.index(path)
         for other in (*files[: max(0, place - 1)], *files[place + 1 :]):
@@ -92,6 +90,26 @@ def forget_checkpoints(folder: Path) -> None:
             # A folder's own time is that of its newest file: files come and go in it.
             if time.time() - other.stat().st_mtime > ABANDONED_DAYS * 86_400:
                 shutil.rmtree(other, ignore_errors=True)
+
+
+class _Hashed(io.RawIOBase):
+    """A file that is written once, from its beginning to its end, and knows the sha256 of it: nothing is held in memory."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file, self.sha256 = file, hashlib.sha256()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        return self._file.write(data)
+
+
+def _write(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
+    hashed = _Hashed(file)
+    np.savez(hashed, **arrays)  # pyright: ignore[reportArgumentType]
+    file.write(hashed.sha256.digest())
 
 
 def _read(path: Path) -> State | None:

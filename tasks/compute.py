@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import hashlib
@@ -10,7 +11,7 @@ import socket
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from tasks.core.augmentation import augment
 from tasks.core.errors import first_line
 from tasks.core.networks import weights_not_found
 from tasks.core.operating_point import OperatingPoint, choose_operating_point
+from tasks.core.out_of_memory import OutOfMemory, is_out_of_memory
 from tasks.core.pace import Pace
 from tasks.core.pixels import METHOD
 from tasks.core.plan import Plan
@@ -166,8 +168,6 @@ def train(folder: Path, manifest: Path, spaces: FeatureSpaces, checkpoints: Path
         TrainingDiverged: the loss is not finite.
         StorageError: the home folder cannot be written.
     """
-    import tensorflow as tf
-
     plan = Plan.from_json(read_json(folder / "plan.json"))
     figures = plan.figures
     for space in spaces.read_in(figures, seed=plan.seed):
@@ -181,7 +181,7 @@ def train(folder: Path, manifest: Path, spaces: FeatureSpaces, checkpoints: Path
     trainee.restart(figures, prevalence=prevalence, seed=plan.seed)
     _require_memory(trainee, plan)
     kept = CheckpointFolder(checkpoints)
-    try:
+    with _naming_a_shortage(trainee, plan):
         history = fitting.fit(
             trainee.model,
             training,
@@ -192,17 +192,15 @@ def train(folder: Path, manifest: Path, spaces: FeatureSpaces, checkpoints: Path
             clock=time.perf_counter,
             checkpoints=kept,
         )
-    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        raise _out_of_memory(trainee, plan, first_line(error)) from error
-    fitted = time.perf_counter()
-    scores = fitting.predict(trainee.model, validation, batch_size=figures.batch_size)
-    point = choose_operating_point(validation.labels, scores, wanted_sensitivity=plan.wanted_sensitivity)
-    model = classifier.assemble(trainee.backbone, trainee.head, name=plan.disease)
-    write_json(folder / "history.json", [epoch.to_json() for epoch in history])
-    weights = trainee.model.get_weights()
-    with writing(folder):
-        np.savez(folder / "trained.npz", *weights)
-        save_model(model, folder / "model", metadata=_metadata(plan, point))
+        fitted = time.perf_counter()
+        scores = fitting.predict(trainee.model, validation, batch_size=figures.batch_size)
+        point = choose_operating_point(validation.labels, scores, wanted_sensitivity=plan.wanted_sensitivity)
+        model = classifier.assemble(trainee.backbone, trainee.head, name=plan.disease)
+        write_json(folder / "history.json", [epoch.to_json() for epoch in history])
+        weights = trainee.model.get_weights()
+        with writing(folder):
+            np.savez(folder / "trained.npz", *weights)
+            save_model(model, folder / "model", metadata=_metadata(plan, point))
     return Trained(
         operating_point=point,
         best_epoch=fitting.best_epoch(history).number,
@@ -277,20 +275,27 @@ def build_ahead(key: BackboneKey) -> None:
 
 def _require_memory(trainee: loaded.Trainee, plan: Plan) -> None:
     free, _ = memory()
-    batch = min(plan.figures.batch_size, plan.n_train)
-    if not fitting.fits_memory(batch, trainee.step_bytes, free):
-        raise _out_of_memory(trainee, plan, "a step would take more than is free")
+    if not trainee.need.fits(min(plan.figures.batch_size, plan.n_train), free):
+        raise _out_of_memory(trainee, plan, "it would take more than is free")
 
 
-def _out_of_memory(trainee: loaded.Trainee, plan: Plan, cause: str) -> fitting.OutOfMemory:
-    batch = min(plan.figures.batch_size, plan.n_train)
+@contextlib.contextmanager
+def _naming_a_shortage(trainee: loaded.Trainee, plan: Plan) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        if is_out_of_memory(error):
+            raise _out_of_memory(trainee, plan, first_line(error)) from error
+        raise
+
+
+def _out_of_memory(trainee: loaded.Trainee, plan: Plan, cause: str) -> OutOfMemory:
     free, _ = memory()
-    return fitting.OutOfMemory(
-        plan.disease, cause=cause, batch_size=batch, image_bytes=trainee.step_bytes, free=free
-    )
+    batch = min(plan.figures.batch_size, plan.n_train)
+    return OutOfMemory(plan.disease, cause=cause, batch_size=batch, need=trainee.need, free=free)
 
 
-def explain_death(plan: Plan, key: BackboneKey, cause: str) -> fitting.OutOfMemory:
+def explain_death(plan: Plan, key: BackboneKey, cause: str) -> OutOfMemory:
     """Return the error for a training whose process was killed, as the system does where memory runs out."""
     return _out_of_memory(loaded.trainee(key, plan.figures), plan, cause)
 

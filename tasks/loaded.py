@@ -18,6 +18,7 @@ from tasks.core import classifier
 from tasks.core.backbone import Backbone, build, relative_error
 from tasks.core.backbone import forward as fold
 from tasks.core.errors import RadtrainError
+from tasks.core.out_of_memory import Need
 from tasks.core.profile import Augmentation, Profile
 from tasks.feature_spaces import BackboneKey
 
@@ -109,14 +110,14 @@ class Trainee:
         head: on pooled features.
         model: tail and head.
         tail: values of the tail's variables before any training.
-        step_bytes: memory that a training step takes for each image of its batch.
+        need: memory that its training takes.
     """
 
     backbone: Backbone
     head: keras.Model
     model: keras.Model
     tail: list[np.ndarray]
-    step_bytes: int
+    need: Need
 
     def restart(self, figures: Profile, *, prevalence: float, seed: int) -> None:
         """Put it back to its beginning."""
@@ -137,5 +138,7 @@ def _trainee(key: BackboneKey, figures: Profile) -> Trainee:
     tail = fresh.backbone.tail
     channels = fresh.backbone.shape[0] if tail is None else tail.output_shape[-1]
     head = classifier.build_head(figures, channels=channels, prevalence=0.5, seed=0)
-    size = classifier.step_bytes(tail, head)
-    return Trainee(fresh.backbone, head, classifier.attach(tail, head), fresh.tail, size)
+    model = classifier.attach(tail, head)
+    trained = sum(int(np.prod(weight.shape)) for weight in model.trainable_variables)
+    need = Need(classifier.step_bytes(tail, head), trained)
+    return Trainee(fresh.backbone, head, model, fresh.tail, need)

@@ -59,11 +59,18 @@ def load() -> float | None:
 
 
 def memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> tuple[int | None, int | None]:
-    """Return the bytes that can still be had, and the control groups' limit where it is below the machine's memory."""
+    """Return the bytes that this process can still have, and the control groups' limit if it is below the machine's.
+
+    A limit of the process's address space (`ulimit -v`) counts, with what it has mapped so far.
+    """
     told = dict(re.findall(r"^(\w+): +(\d+) kB$", _read(proc / "meminfo"), re.MULTILINE))
     if "MemAvailable" not in told or "MemTotal" not in told:
         return None, None
     available, total = int(told["MemAvailable"]) * 1024, int(told["MemTotal"]) * 1024
+    limit = re.search(r"^Max address space +(\d+) ", _read(proc / "self" / "limits"), re.MULTILINE)
+    mapped = re.search(r"^VmSize:\s+(\d+) kB$", _read(proc / "self" / "status"), re.MULTILINE)
+    if limit and mapped:
+        available = max(0, min(available, int(limit[1]) - int(mapped[1]) * 1024))
     smallest = total
     for group in _groups("memory", proc, cgroups):
         for limit_file, use_file, key in _MEMORY:

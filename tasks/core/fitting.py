@@ -24,10 +24,6 @@ if TYPE_CHECKING:
 Inputs = Callable[[np.ndarray, int], np.ndarray]
 
 
-#: Share of the free memory that a training step may take: what else is held is not known to the byte.
-_USABLE = 0.7
-
-
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows of one split: targets (n,) float32, 0-1 (labels are 0 or 1), and how to read the inputs of some of them."""
@@ -101,25 +97,6 @@ class TrainingDiverged(RadtrainError):
         )
 
 
-class OutOfMemory(RadtrainError):
-    """A training step takes more memory than there is; the text says which batch would fit."""
-
-    def __init__(
-        self, disease: str, *, cause: str, batch_size: int, image_bytes: int, free: int | None
-    ) -> None:
-        fits = batch_size // 2 if free is None else min(batch_size // 2, int(_USABLE * free / image_bytes))
-        needed = f"{batch_size * image_bytes / 2**30:.1f} GiB for a batch of {batch_size} images"
-        super().__init__(
-            f"Training is out of memory: {cause}.",
-            where=disease,
-            expected="memory for one training step"
-            if free is None
-            else f"at most {free / 2**30:.1f} GiB free",
-            received=f"about {needed}",
-            fix=f"--set batch_size={max(1, fits)}, or close other programs",
-        )
-
-
 def fit(
     model: keras.Model,
     train: Rows,
@@ -181,11 +158,6 @@ def fit(
         checkpoints.save(state)
     _assign(model.trainable_variables, state.best)
     return state.history
-
-
-def fits_memory(batch_size: int, image_bytes: int, free: int | None) -> bool:
-    """Tell whether a training step has room; where the free memory is not known, it is tried."""
-    return free is None or batch_size * image_bytes <= _USABLE * free
 
 
 def compile_for(model: keras.Model, figures: Profile) -> None:

@@ -66,6 +66,18 @@ def test_version_1_groups_are_read_and_their_huge_number_is_no_limit(proc, tmp_p
     assert machine.cpu_quota(proc, groups) == 1.5
 
 
+def test_a_limit_of_the_address_space_counts_with_what_is_mapped(proc, tmp_path):
+    write(proc, {"self/status": f"Name: x\nVmSize:\t  {GIB // KIB} kB\n"})
+    for limit, left in (("unlimited", 6), (str(4 * GIB), 3), (str(GIB // 2), 0), (str(90 * GIB), 6)):
+        write(
+            proc,
+            {
+                "self/limits": f"Max data size     unlimited  unlimited  bytes\nMax address space {limit}  unlimited  bytes\n"
+            },
+        )
+        assert machine.memory(proc, tmp_path / "none") == (left * GIB, None)
+
+
 def test_a_group_whose_path_is_the_hosts_is_found_at_the_mount(proc, tmp_path):
     write(proc, {"self/cgroup": "0::/../../docker/abc\n"})
     groups = write(tmp_path / "cgroup", {"cpu.max": "50000 100000"})
