@@ -43,8 +43,10 @@ format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## seconds and memory against plain Keras on the same images and cores, as ratios; the checks; the finder of copies
+bench: $(READY)  ## seconds and memory against plain Keras on the same images and cores, as ratios; a search; the checks; the finder of copies
 	$(BIN)/python -m tests.benchmarks.against_plain_keras
+	$(BIN)/python -m tests.benchmarks.intensive
+	$(BIN)/python -m tests.benchmarks.sweep
 	$(BIN)/python -m tests.benchmarks.checks
 	$(BIN)/python -m tests.benchmarks.duplicate_finder
 

@@ -41,14 +41,15 @@ COLUMNS = (
     MofNCompleteColumn(),
     TextColumn("{task.fields[left]}"),
 )
-_NAMES = {"draw": "drawing", "scan": "reading images", "features": "features", "train": "classifiers"}
+_NAMES = {"draw": "drawing", "scan": "reading images", "features": "features"}
 
 
 class _Follower:
     """Turns what stages say into bars, or into a line per stage where nobody looks at a terminal."""
 
-    def __init__(self, progress: Progress, console: Console, diseases: int) -> None:
+    def __init__(self, progress: Progress, console: Console, diseases: int, counting: str) -> None:
         self._progress, self._console, self._diseases = progress, console, diseases
+        self._names = {**_NAMES, "train": counting}
         self._bars: dict[str, TaskID] = {}
         self._began: dict[str, float] = {}
         self._stages: dict[str, Stage] = {}
@@ -68,11 +69,11 @@ class _Follower:
         if not self._console.is_terminal:
             if done == total:
                 self._console.print(
-                    f"{_NAMES[stage]}: {total} done, about {left:.0f} s left", highlight=False
+                    f"{self._names[stage]}: {total} done, about {left:.0f} s left", highlight=False
                 )
             return
         if stage not in self._bars:
-            self._bars[stage] = self._progress.add_task(_NAMES[stage], total=total, left="")
+            self._bars[stage] = self._progress.add_task(self._names[stage], total=total, left="")
         self._progress.update(self._bars[stage], completed=done, total=total)
         for bar in self._bars.values():
             self._progress.update(bar, left="")
@@ -80,11 +81,11 @@ class _Follower:
 
 
 @contextlib.contextmanager
-def following(diseases: int) -> Iterator[None]:
-    """Show the progress of the run in this context on stderr."""
+def following(diseases: int, counting: str = "classifiers") -> Iterator[None]:
+    """Show the progress of the run in this context on stderr; `counting` is what its last stage counts."""
     console = open_console(stderr=True)
     progress = Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
-    follower = _Follower(progress, console, diseases)
+    follower = _Follower(progress, console, diseases, counting)
     with progress, listening(follower, follower.expect):
         yield
 

@@ -24,6 +24,7 @@ from tasks.core.settings import Settings
 from tasks.core.verdict import conclude
 from tasks.find_runs import CompletedRun, Match
 from tasks.price_runs import architecture, cost_of, seconds_per_row
+from tasks.progress import report
 from tasks.run_folder import MODEL
 from tasks.show_mistakes import show_mistakes
 from tasks.tracking import Tracker
@@ -88,7 +89,8 @@ def compare_profiles(
     models = _Models(worker, tracker)
     diseases: list[DiseaseComparison] = []
     mistakes: dict[str, tuple[Mistake, ...]] = {}
-    for match in matches:
+    for number, match in enumerate(matches):
+        report("train", number, len(matches))
         if match.reason:
             diseases.append(
                 DiseaseComparison(match.disease, match.title, reason=match.reason, warnings=match.warnings)
@@ -98,6 +100,7 @@ def compare_profiles(
         shown = show_mistakes(worker, settings, match, [models.folder(run) for run in latest])
         mistakes[match.disease] = shown
         diseases.append(_compared(models, match, shown))
+    report("train", len(matches), len(matches))
     run_ids = [run.found.run_id for match in matches for side in match.sides for run in side]
     return Compared(conclude(profiles, diseases), mistakes, tuple(run_ids))
 

@@ -41,7 +41,7 @@ def expect(forecast: Forecast) -> None:
 
 
 def report(stage: str, done: int, total: int) -> None:
-    """Say that `done` of `total` images (or diseases) of a stage are through."""
+    """Say that `done` of `total` images (or diseases, trials, arms) of a stage are through."""
     listener = _listener.get()
     if listener is not None:
         listener(stage, done, total)

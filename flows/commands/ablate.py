@@ -50,6 +50,7 @@ def run(said: argparse.Namespace) -> int:
         _speed_ablation,
         settings,
         diseases=1,
+        counting="recipes",
         parameters={
             "disease": said.disease,
             "quick": said.quick,

@@ -49,6 +49,7 @@ def run(said: argparse.Namespace) -> int:
         _compare_profiles,
         settings,
         diseases=0,
+        counting="diseases",
         parameters={
             "first": said.first,
             "second": said.second,

@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def run_flow(
-    load: Callable[[], Flow[..., Any]], settings: Settings, *, diseases: int, parameters: dict[str, Any]
+    load: Callable[[], Flow[..., Any]],
+    settings: Settings,
+    *,
+    diseases: int,
+    parameters: dict[str, Any],
+    counting: str = "classifiers",
 ) -> Any:
     """Run a flow, show its progress on stderr, and return its result.
 
@@ -29,6 +34,7 @@ def run_flow(
         settings: `home` is made where it is not there; it takes the logs of the server and of the worker.
         diseases: how many the flow works on, for the time left.
         parameters: of the flow; `places` gives those that say where things are.
+        counting: what its last stage counts, as people are told.
 
     Returns:
         What the flow returned. Where it ended with `DiseasesFailed`, the report that this carries: the other diseases
@@ -57,7 +63,7 @@ def run_flow(
         flow = load()
         load_ahead()
         wait_for_server()
-        with following(diseases):
+        with following(diseases, counting):
             state: Any = flow(**parameters, return_state=True)
     result = state.result(raise_on_failure=False)
     if isinstance(result, DiseasesFailed):

@@ -58,6 +58,7 @@ def run(said: argparse.Namespace) -> int:
         _sweep,
         settings,
         diseases=-(-len(wanted) * said.trials // _TRIALS_PER_TRAINING),
+        counting="trials",
         parameters={
             "profile": said.profile,
             "diseases": said.disease,
