@@ -18,7 +18,7 @@ import numpy as np
 from tasks.core.errors import ComparisonRefused, first_line
 from tasks.core.grad_cam import halves
 from tasks.core.pixels import shrink
-from tasks.tracking import load_model
+from tasks.model_folder import load_model
 
 if TYPE_CHECKING:
     import keras

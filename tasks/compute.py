@@ -34,8 +34,8 @@ from tasks.core.profile import Profile
 from tasks.feature_spaces import BackboneKey, Draw, Features, FeatureSpaces
 from tasks.inputs import BATCH, Squares, plain_inputs, training_inputs
 from tasks.measure_machine import memory
+from tasks.model_folder import save_model
 from tasks.store import LabelledRows, read_json, read_rows, read_table, write_json, writing
-from tasks.tracking import save_model
 
 
 def describe_features(key: BackboneKey) -> Features:

@@ -1,4 +1,4 @@
-"""MLflow, behind one door: runs, parameters, metrics, figures and models. No other file imports it.
+"""MLflow, behind one door: runs, parameters, metrics, figures and models. `model_folder` alone imports it too.
 
 Every call names its run, so that diseases may be logged from several threads at once. What goes in are
 counts, digests, keys and figures: no patient, no file name.
@@ -21,7 +21,6 @@ from tasks.core.errors import TrackingError, first_line
 from tasks.store import alone
 
 if TYPE_CHECKING:
-    import keras
     from mlflow import MlflowClient
 
 EXPERIMENT = "radtrain"
@@ -273,46 +272,6 @@ def open_tracker(uri: str, artifact_root: Path | None) -> Tracker:
 def load_ahead() -> None:
     """Import MLflow (2 s) before it is needed, while the process waits for something else."""
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-
-
-def save_model(model: keras.Model, folder: Path, *, metadata: Mapping[str, Any]) -> None:
-    """Write a Keras model to a folder in MLflow's format, with its signature: raw pixels to one score.
-
-    The requirements are named instead of inferred, which would take 6 to 23 s.
-    """
-    import keras
-    import numpy as np
-    import tensorflow as tf
-    from mlflow import tensorflow as flavor
-    from mlflow.models import ModelSignature
-    from mlflow.types import Schema, TensorSpec
-
-    single = np.dtype(np.float32)
-    signature = ModelSignature(
-        Schema([TensorSpec(single, (-1, *model.input_shape[1:]), "pixels")]),
-        Schema([TensorSpec(single, (-1, 1), "score")]),
-    )
-    flavor.save_model(
-        model,
-        str(folder),
-        signature=signature,
-        pip_requirements=[f"tensorflow=={tf.__version__}", f"keras=={keras.__version__}"],
-        metadata=dict(metadata),
-    )
-
-
-def load_model(folder: Path) -> keras.Model:
-    """Return the Keras model that `save_model` wrote to a folder; it is not compiled.
-
-    Raises:
-        ValueError: there is none, or it is damaged.
-    """
-    from mlflow import tensorflow as flavor
-
-    try:
-        return flavor.load_model(str(folder), keras_model_kwargs={"compile": False})
-    except Exception as error:  # whatever MLflow, Keras, zip and HDF5 say of a file that is none of theirs
-        raise ValueError(f"Expected a model in {folder}. Received: {first_line(error)}") from error
 
 
 @contextlib.contextmanager

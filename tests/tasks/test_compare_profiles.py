@@ -22,9 +22,9 @@ from tasks.core.phantoms import draw
 from tasks.core.pixels import shrink
 from tasks.core.profile import Profile
 from tasks.find_runs import find_runs
+from tasks.model_folder import load_model, save_model
 from tasks.plan_check import pixel_space
 from tasks.store import write_table
-from tasks.tracking import load_model, save_model
 from tests.compared_runs import FIGURES, Home, TestRows, rows
 from tests.small_network import ALPHA, NAME, TRAINABLE_LAYERS, write_weights
 

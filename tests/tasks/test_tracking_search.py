@@ -8,7 +8,8 @@ from urllib.parse import parse_qs
 import pytest
 
 from tasks.core.settings import default_tracking_uri
-from tasks.tracking import Tracker, load_model, open_tracker
+from tasks.model_folder import load_model
+from tasks.tracking import Tracker, open_tracker
 
 
 @pytest.fixture(scope="module")
