@@ -13,9 +13,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
 from contextvars import ContextVar
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -31,22 +32,33 @@ class Worker:
 
     def __init__(self, pool: ProcessPool) -> None:
         self._pool = pool
+        self._asked: set[Future[Any]] = set()
 
     def ask(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function of `tasks/compute.py` there, and return what it returns or raise what it raises.
 
         Raises:
-            WorkerDied: the process ended in the middle of it.
+            WorkerDied: the process ended in the middle of it, or the request was dropped.
         """
         future = self._pool.schedule(work, args=list(args), kwargs=dict(kwargs))
+        self._asked.add(future)
         try:
             return future.result()
         except ProcessExpired as death:
             raise WorkerDied(_cause(death.exitcode), killed=death.exitcode == -signal.SIGKILL) from death
+        except CancelledError as stop:
+            raise WorkerDied("it was stopped with the run") from stop
+        finally:
+            self._asked.discard(future)
 
     def tell(self, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Have a function run there ahead of time; whether it fails is found out by whoever needs its result."""
         self._pool.schedule(work, args=list(args), kwargs=dict(kwargs))
+
+    def drop_requests(self) -> None:
+        """End whatever the process does, and tell who waits for it; a thread that waits would keep the others."""
+        for future in tuple(self._asked):
+            future.cancel()
 
 
 class WorkerDied(RadtrainError):
@@ -85,7 +97,11 @@ def start_worker(log: Path | None = None) -> Iterator[Worker]:
     """
     running = _ambient.get()
     if running is not None:
-        yield running
+        try:
+            yield running
+        except BaseException:  # the user's Ctrl-C, or what broke the flow: nobody waits for the rest
+            running.drop_requests()
+            raise
         return
     with fresh_worker(log, _import_all) as worker:
         token = _ambient.set(worker)

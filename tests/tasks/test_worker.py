@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -22,6 +24,18 @@ def test_a_worker_that_is_killed_fails_one_request_and_serves_the_next(worker: W
 def test_starting_a_worker_within_its_context_gives_the_same_one(worker: Worker):
     with start_worker() as again:
         assert again is worker
+    assert worker.ask(os.getpid) > 0
+
+
+def test_whoever_leaves_by_an_error_ends_what_others_wait_for(worker: Worker):
+    with ThreadPoolExecutor() as threads:
+        with pytest.raises(KeyboardInterrupt), start_worker() as again:
+            waiting = [threads.submit(again.ask, time.sleep, 600) for _ in range(2)]
+            time.sleep(0.5)
+            raise KeyboardInterrupt
+        for future in waiting:
+            with pytest.raises(WorkerDied, match="stopped with the run"):
+                future.result(timeout=30)
     assert worker.ask(os.getpid) > 0
 
 
