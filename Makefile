@@ -26,10 +26,10 @@ demo: $(READY)   ## five classifiers from drawn phantoms: no data and no network
 	$(BIN)/radtrain demo
 
 test: $(READY)   ## the test suite that CI runs
-	$(BIN)/python -m pytest -m "not full"
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not full"
 
 test-all: $(READY) ## the whole test suite, the heavy ones too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: $(READY)  ## lint, format, types, import direction, lock file, reference pages
 	$(BIN)/ruff check .

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
@@ -29,14 +29,20 @@ def test_starting_a_worker_within_its_context_gives_the_same_one(worker: Worker)
 
 def test_whoever_leaves_by_an_error_ends_what_others_wait_for(worker: Worker):
     with ThreadPoolExecutor() as threads:
-        with pytest.raises(KeyboardInterrupt), start_worker() as again:
-            waiting = [threads.submit(again.ask, time.sleep, 600) for _ in range(2)]
-            time.sleep(0.5)
-            raise KeyboardInterrupt
+        waiting: list[Future[None]] = []
+        with pytest.raises(KeyboardInterrupt):
+            _ask_and_leave(threads, waiting)
         for future in waiting:
             with pytest.raises(WorkerDied, match="stopped with the run"):
                 future.result(timeout=30)
     assert worker.ask(os.getpid) > 0
+
+
+def _ask_and_leave(threads: ThreadPoolExecutor, waiting: list[Future[None]]) -> None:
+    with start_worker() as worker:
+        waiting += [threads.submit(worker.ask, time.sleep, 600) for _ in range(2)]
+        time.sleep(0.5)
+        raise KeyboardInterrupt
 
 
 def _kill_yourself(number: int) -> None:
