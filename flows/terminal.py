@@ -25,7 +25,7 @@ from data_checks.report import CheckReport, Verdict
 from data_checks.visible import visible
 from tasks.core.card import interval
 from tasks.core.estimate import Stage, seconds_left
-from tasks.core.pace import DISEASE_S, Forecast
+from tasks.core.pace import Forecast
 from tasks.core.report import Outcome, Report
 from tasks.mend_catalog import Mended
 from tasks.progress import listening
@@ -57,8 +57,7 @@ class _Follower:
 
     def expect(self, forecast: Forecast) -> None:
         """Take a forecast into the time left, and say it."""
-        besides = self._diseases * DISEASE_S
-        self._expected = {"features": forecast.features_s, "train": forecast.training_s + besides}
+        self._expected = {"features": forecast.features_s, "train": forecast.training_s + forecast.rest_s}
         self._console.print(f"expected: {forecast.sentence()}", highlight=False)
 
     def __call__(self, stage: str, done: int, total: int) -> None:

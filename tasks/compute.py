@@ -103,7 +103,12 @@ def measure_pace(key: BackboneKey, dtype: str, figures: Profile) -> Pace:
                 augment(square, table, seed=0, image="0" * 64, number=n)
         run(squares)
 
-    return Pace(_seconds(image) / BATCH, _seconds(lambda: fitting.step(model, inputs, targets, weights)))
+    rows = fitting.Rows(targets, lambda numbers, _: inputs[numbers])
+    return Pace(
+        image_s=_seconds(image) / BATCH,
+        step_s=_seconds(lambda: fitting.step(model, inputs, targets, weights)),
+        score_s=_seconds(lambda: fitting.predict(model, rows, batch_size=figures.batch_size)) / len(targets),
+    )
 
 
 def _seconds(work: Callable[[], object]) -> float:

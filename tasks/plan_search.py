@@ -15,7 +15,7 @@ from prefect.cache_policies import NO_CACHE
 from tasks.build_manifest import DiseaseManifest
 from tasks.compute import measure_pace
 from tasks.core.fitting import batches
-from tasks.core.pace import Forecast
+from tasks.core.pace import DISEASE_S, Forecast
 from tasks.core.search_space import Choice, search_space
 from tasks.core.shortcuts import FOLDS
 from tasks.extract_features import Wanted
@@ -94,4 +94,5 @@ def _forecast(
 
         steps += 2 * steps_on(count)  # both contenders
         steps += math.ceil(trials * _FOLDS_TRAINED) * steps_on(count * (FOLDS - 1) // FOLDS)
-    return Forecast(rows * pace.image_s, steps * pace.step_s, rows, steps)
+    rest_s = len(manifests) * DISEASE_S
+    return Forecast(rows * pace.image_s, steps * pace.step_s, rest_s, rows, steps)

@@ -9,7 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -18,7 +18,7 @@ from tasks.build_manifest import DiseaseManifest
 from tasks.cache import Space, SpaceKey
 from tasks.compute import measure_pace
 from tasks.core.fitting import batches
-from tasks.core.pace import Forecast, Pace, steps_that_fit
+from tasks.core.pace import DISEASE_S, Forecast, Pace, steps_that_fit
 from tasks.measure_machine import cpu_model, usable_cores
 from tasks.plan_run import Work
 from tasks.progress import expect
@@ -89,7 +89,6 @@ def _steps(
         most=work.figures.steps_per_epoch,
         limit_s=limit_s,
         spent_s=spent_s,
-        diseases=len(manifests),
     )
     remember(work.settings.home, "steps", key, json.dumps(steps).encode())
     return steps
@@ -104,7 +103,7 @@ def _forecast(
 ) -> Forecast:
     """Count what is not in the cache yet, and the steps."""
     missing: dict[SpaceKey, set[str]] = {}
-    steps, live = 0, 0
+    steps, live, scored = 0, 0, 0
     for key, manifest in manifests.items():
         wanted, figures = work.wanted(manifest), work.figures_of(key)
         for space, images in wanted.features.items():
@@ -112,11 +111,15 @@ def _forecast(
             missing.setdefault(space, set()).update(image for image in images if image not in there)
         drawn = batches(manifest.counts["train"], figures=figures, seed=work.request.seed, epoch=1)
         steps += figures.epochs * len(drawn)
+        counts = manifest.counts
+        scored += figures.epochs * min(counts["validation"], figures.validation_steps * figures.batch_size)
+        scored += counts["validation"] + counts["test"]
         if wanted.spaces.live:
             live += figures.epochs * sum(map(len, drawn))
     rows = sum(map(len, missing.values()))
     training_s = steps * pace.step_s + live * pace.image_s
-    return Forecast(rows * pace.image_s, training_s, rows, steps)
+    rest_s = scored * pace.score_s + len(manifests) * DISEASE_S
+    return Forecast(rows * pace.image_s, training_s, rest_s, rows, steps)
 
 
 def _pace(worker: Worker, work: Work) -> Pace:
@@ -124,7 +127,8 @@ def _pace(worker: Worker, work: Work) -> Pace:
     backbone = replace(work.backbone, weights=None, weights_digest="")
     machine = [cpu_model(), usable_cores(), importlib.metadata.version("keras")]
     sizes = [work.figures.batch_size, work.figures.dense_units, work.figures.augmentation.is_none()]
-    key = hashlib.sha256(json.dumps([asdict(backbone), machine, sizes]).encode()).hexdigest()
+    measured = [field.name for field in fields(Pace)]
+    key = hashlib.sha256(json.dumps([asdict(backbone), machine, sizes, measured]).encode()).hexdigest()
     known = recall(work.settings.home, "pace", key)
     if known is not None:
         return Pace(**json.loads(known))

@@ -18,25 +18,41 @@ MARGIN = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What was measured on this machine: seconds for an image through the trunk, moved about or not, and for a step."""
+    """What was measured on this machine.
+
+    Attributes:
+        image_s: seconds for an image through the trunk, moved about or not.
+        step_s: for a step of training.
+        score_s: for scoring an image whose features are there.
+    """
 
     image_s: float
     step_s: float
+    score_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What a run is expected to take: seconds of features and of training, and how many of each there are."""
+    """What the rest of a run is expected to take.
+
+    Attributes:
+        features_s: seconds of computing features.
+        training_s: of all steps.
+        rest_s: of scoring, figures, files and records.
+        rows: images and variants whose features are computed.
+        steps: of training.
+    """
 
     features_s: float
     training_s: float
+    rest_s: float
     rows: int
     steps: int
 
     @property
     def seconds(self) -> float:
-        """Both together."""
-        return self.features_s + self.training_s
+        """All together."""
+        return self.features_s + self.training_s + self.rest_s
 
     def costs(self) -> dict[str, float]:
         """Return what is logged of it."""
@@ -46,13 +62,12 @@ class Forecast:
         """Return it for people."""
         return (
             f"about {duration(self.seconds)}: {self.rows} images and variants through the frozen layers "
-            f"({duration(self.features_s)}), {self.steps} steps of training ({duration(self.training_s)})"
+            f"({duration(self.features_s)}), {self.steps} steps of training ({duration(self.training_s)}), "
+            f"scores and files ({duration(self.rest_s)})"
         )
 
 
-def steps_that_fit(
-    forecast: Callable[[int], Forecast], *, most: int, limit_s: float, spent_s: float, diseases: int
-) -> int:
+def steps_that_fit(forecast: Callable[[int], Forecast], *, most: int, limit_s: float, spent_s: float) -> int:
     """Return the largest number of steps in an epoch, up to `most`, with which a run keeps a time limit.
 
     Args:
@@ -60,14 +75,13 @@ def steps_that_fit(
         most: steps that the profile wants.
         limit_s: seconds that the run may take.
         spent_s: of them, those that have gone.
-        diseases: that are trained.
 
     Raises:
         TimeLimitTooShort: one step is too many.
     """
-    left = limit_s * (1 - MARGIN) - spent_s - diseases * DISEASE_S
+    left = limit_s * (1 - MARGIN) - spent_s
     if forecast(1).seconds > left:
-        needed = (forecast(1).seconds + spent_s + diseases * DISEASE_S) / (1 - MARGIN)
+        needed = (forecast(1).seconds + spent_s) / (1 - MARGIN)
         raise _too_short(limit_s, needed)
     low, high = 1, most
     while low < high:

@@ -377,7 +377,7 @@ def test_every_metric_of_the_parent_run_in_mlflow_is_documented():
         **Scan(Path(), 1, 1, 0, 1.0).costs(),
         **Extraction(1, 1, {"a": 1}, 1.0, (Embedded(1, 1.0, 0.0),)).costs(),
     }
-    costs.update(Forecast(1.0, 1.0, 1, 1).costs())
+    costs.update(Forecast(1.0, 1.0, 1.0, 1, 1).costs())
     assert_documented("metrics.md", "Metrics of the parent run", sorted([*logged, *costs, "duration_s"]))
 
 
