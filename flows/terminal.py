@@ -47,7 +47,9 @@ _NAMES = {"draw": "drawing", "scan": "reading images", "features": "features"}
 class _Follower:
     """Turns what stages say into bars, or into a line per stage where nobody looks at a terminal."""
 
-    def __init__(self, progress: Progress, console: Console, diseases: int, counting: str) -> None:
+    def __init__(
+        self, progress: Progress, console: Console, diseases: int, counting: str = "classifiers"
+    ) -> None:
         self._progress, self._console, self._diseases = progress, console, diseases
         self._names = {**_NAMES, "train": counting}
         self._bars: dict[str, TaskID] = {}
