@@ -1,11 +1,14 @@
-"""`make bench`: a step of the intensive profile against the plain Keras recipe, on the same images and cores, as ratios.
+"""`make bench`: a step and the first epoch of the intensive profile against the plain Keras recipe, as ratios.
 
     python -m tests.benchmarks.intensive [--images N] [--repeats N] [--baseline PATH] [--keep DIR]
 
-Draws phantoms of one disease, then alternates the recipe (training through the whole network) and `radtrain train
-intensive` with random weights: speed does not depend on them. Seconds per step of the recipe are the difference of
-a long and a short run, so that neither imports nor tracing count; those of radtrain are, for a first epoch, a batch
-through the frozen layers and a step of the tail, for a cached one the step alone.
+Draws phantoms of one disease, then alternates the recipe (training through the whole network) with both of its loaders
+and `radtrain train intensive`, all with random weights: speed does not depend on them. The loader `generator` is that of
+the original script and augments as radtrain does; `tfdata` augments nothing.
+
+A step of the recipe is the median from one end to the next. What radtrain does once (tracing, folding, checking bfloat16)
+is told from what each image and step takes by a short and a long run. A first epoch has all of it: scoring of the validation
+rows, and what happens once.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import platform
 import statistics
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.core.catalog import load_catalog
@@ -29,6 +33,16 @@ DISEASE = "pneumonia"
 PROFILE = '[profiles.intensive]\nweights = "random"\n'
 SHORT, LONG = 4, 20
 BATCH = load_catalog().profile("intensive").batch_size
+LOADERS = ("tfdata", "generator")
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """Seconds of a step once everything is traced, of a step from the cache (radtrain's), of the first epoch."""
+
+    step_s: float
+    cached_s: float
+    epoch_s: float
 
 
 def main() -> None:
@@ -39,7 +53,8 @@ def main() -> None:
     ask.add_argument("--baseline", type=Path, default=BASELINE, help="the plain recipe")
     ask.add_argument("--keep", type=Path, help="where the drawn images are kept for the next time")
     said = ask.parse_args()
-    plain, ours = [], []
+    found: dict[str, list[Took]] = {}
+    shares = []
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         data = (said.keep or place) / f"phantoms-{said.images}-one"
@@ -47,58 +62,74 @@ def main() -> None:
         catalog = write_catalog(place / "catalog", (DISEASE,), profile=PROFILE)
         for repeat in range(said.repeats):
             if said.baseline.is_file():
-                plain.append(_plain(said.baseline, data / DISEASE))
-            ours.append(_radtrain(data, catalog, place / f"home-{repeat}"))
-    _show(said, plain, ours)
+                for loader in LOADERS:
+                    took = _plain(said.baseline, data / DISEASE, loader)
+                    found.setdefault(f"plain Keras recipe, {loader}", []).append(took)
+            took, share = _radtrain(data, catalog, place / f"home-{repeat}")
+            found.setdefault("radtrain", []).append(took)
+            shares.append(share)
+    _show(said, found)
+    print(f"A run took {statistics.median(shares):.2f} of what it was expected to take (median).")
 
 
-def _plain(script: Path, folder: Path) -> float:
-    """Return seconds per step."""
-    words = [sys.executable, str(script), str(folder), "--profile", "intensive", "--weights", "none"]
-    took = []
-    for steps in (SHORT, LONG):
-        done = run(
-            [*words, "--epochs", "1", "--repeat", "--steps", str(steps)], {"TF_CPP_MIN_LOG_LEVEL": "3"}
-        )
-        took.append(json.loads(done.out.splitlines()[-1])["fit_s"])
-    return (took[1] - took[0]) / (LONG - SHORT)
+def _plain(script: Path, folder: Path, loader: str) -> Took:
+    words = ["-m", "tests.benchmarks.recipe_steps", str(script), str(folder), loader, str(LONG)]
+    done = run([sys.executable, *words], {"TF_CPP_MIN_LOG_LEVEL": "3"})
+    said = json.loads(done.out.splitlines()[-1])
+    return Took(said["step_s"], said["step_s"], said["epoch_s"])
 
 
-def _radtrain(data: Path, catalog: Path, home: Path) -> tuple[float, float, float, float]:
-    """Return seconds of a step in a first epoch and in one from the cache, and what was expected and taken in all."""
+def _radtrain(data: Path, catalog: Path, home: Path) -> tuple[Took, float]:
+    """Return what it took, and the share of what it was expected to take."""
+    short, long = (_run(data, catalog, home.with_name(f"{home.name}-{n}"), n) for n in (SHORT, LONG))
+    image_s = (long["features/compute_s"] - short["features/compute_s"]) / (
+        long["features/rows_computed"] - short["features/rows_computed"]
+    )
+    once_s = short["features/compute_s"] - short["features/rows_computed"] * image_s
+    step_s = (long["later_s"] - short["later_s"]) / (LONG - SHORT)
+    trained = 3 * LONG * BATCH  # of the long run's rows; the others are for validation and test
+    others = long["features/rows_computed"] - trained
+    epoch_s = once_s + image_s * (LONG * BATCH + others) + long["first_s"]
+    return Took(BATCH * image_s + step_s, step_s, epoch_s), long["took_s"] / long["expected_s"]
+
+
+def _run(data: Path, catalog: Path, home: Path, steps: int) -> dict[str, float]:
+    """Return the metrics of a run of three epochs, with seconds of the first epoch and of a later one."""
     from mlflow import MlflowClient
 
     words = ["train", "intensive", "--disease", DISEASE, "--data", data, "--catalog", catalog, "--home", home]
-    figures = ["--set", "epochs=3", "--set", f"steps_per_epoch={LONG}", "--json"]
+    figures = ["--set", "epochs=3", "--set", f"steps_per_epoch={steps}", "--json"]
     done = run([sys.executable, "-m", "flows.cli", *map(str, words), *figures])
     report = json.loads(done.out.splitlines()[-1])
+    disease = report["diseases"][DISEASE]
     client = MlflowClient(report["tracking_uri"])
-    whole = client.get_run(report["run_id"]).data.metrics
-    image_s = whole["features/compute_s"] / whole["features/rows_computed"]
-    epochs = client.get_metric_history(report["diseases"][DISEASE]["run_id"], "epoch/duration_s")
-    step_s = statistics.median(epoch.value for epoch in epochs if epoch.step > 1) / LONG
-    took = whole["features/duration_s"] + report["diseases"][DISEASE]["seconds"]
-    return BATCH * image_s + step_s, step_s, whole["expected_s"], took
+    metrics = client.get_run(report["run_id"]).data.metrics
+    first, *later = client.get_metric_history(disease["run_id"], "epoch/duration_s")
+    return {
+        **metrics,
+        "first_s": first.value,
+        "later_s": statistics.mean(epoch.value for epoch in later),
+        "took_s": metrics["features/duration_s"] + disease["seconds"],
+    }
 
 
-def _show(
-    said: argparse.Namespace, plain: list[float], ours: list[tuple[float, float, float, float]]
-) -> None:
-    first, cached, expected, took = (list(column) for column in zip(*ours, strict=True))
+def _show(said: argparse.Namespace, found: dict[str, list[Took]]) -> None:
     print(
-        f"{platform.machine()}, {os.cpu_count()} cores, DenseNet121 at 224 px, batches of {BATCH}, {said.repeats} runs"
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, DenseNet121 at 224 px, "
+        f"batches of {BATCH}, a first epoch of {LONG} steps, {said.repeats} run(s)"
     )
-    print("| a step of | s | share of the plain recipe |\n|---|---|---|")
-    recipe = statistics.median(plain) if plain else None
-    if recipe is None:
-        print(f"| plain Keras recipe | not found at {said.baseline} | |")
-    else:
-        print(f"| plain Keras recipe | {recipe:.2f} | 1 |")
-    for name, steps in (("radtrain, first epoch", first), ("radtrain, cached variants", cached)):
-        step = statistics.median(steps)
-        print(f"| {name} | {step:.3f} | {f'1/{recipe / step:.1f}' if recipe else ''} |")
-    shares = [one / other for one, other in zip(took, expected, strict=True)]
-    print(f"A run took {statistics.median(shares):.2f} of what it was expected to take (median).")
+    ours = found.pop("radtrain")
+    step, cached, epoch = (statistics.median(getattr(t, name) for t in ours) for name in Took.__slots__)
+    print("| what | a step, s | from the cache, s | first epoch, s |\n|---|---|---|---|")
+    print(f"| radtrain | {step:.3f} | {cached:.3f} | {epoch:.1f} |")
+    for name, took in found.items():
+        one, whole = (statistics.median(getattr(t, part) for t in took) for part in ("step_s", "epoch_s"))
+        print(f"| {name} | {one:.3f} | | {whole:.1f} |")
+        print(
+            f"| radtrain's share of it | 1/{one / step:.1f} | 1/{one / cached:.1f} | 1/{whole / epoch:.1f} |"
+        )
+    if not found:
+        print(f"The plain Keras recipe was not found at {said.baseline}.")
 
 
 if __name__ == "__main__":
