@@ -94,5 +94,5 @@ def _forecast(
 
         steps += 2 * steps_on(count)  # both contenders
         steps += math.ceil(trials * _FOLDS_TRAINED) * steps_on(count * (FOLDS - 1) // FOLDS)
-    rest_s = len(manifests) * DISEASE_S
+    rest_s = pace.once_s + len(manifests) * DISEASE_S
     return Forecast(rows * pace.image_s, steps * pace.step_s, rest_s, rows, steps)

@@ -118,7 +118,7 @@ def _forecast(
             live += figures.epochs * sum(map(len, drawn))
     rows = sum(map(len, missing.values()))
     training_s = steps * pace.step_s + live * pace.image_s
-    rest_s = scored * pace.score_s + len(manifests) * DISEASE_S
+    rest_s = pace.once_s + scored * pace.score_s + len(manifests) * DISEASE_S
     return Forecast(rows * pace.image_s, training_s, rest_s, rows, steps)
 
 

@@ -24,11 +24,13 @@ class Pace:
         image_s: seconds for an image through the trunk, moved about or not.
         step_s: for a step of training.
         score_s: for scoring an image whose features are there.
+        once_s: for tracing trunk and step, and for checking bfloat16, once in a run.
     """
 
     image_s: float
     step_s: float
     score_s: float
+    once_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Forecast:
     Attributes:
         features_s: seconds of computing features.
         training_s: of all steps.
-        rest_s: of scoring, figures, files and records.
+        rest_s: of tracing, scoring, figures, files and records.
         rows: images and variants whose features are computed.
         steps: of training.
     """

@@ -294,6 +294,15 @@ def test_on_a_frozen_backbone_only_the_head_is_trained(tmp_path):
 # ---- bfloat16
 
 
+def test_measuring_the_pace_tells_seconds_and_changes_no_training(ground, first):
+    spaces = ground.spaces(ground.figures)
+    pace = compute.measure_pace(spaces.backbone, spaces.plain.dtype, ground.figures)
+    assert min(pace.image_s, pace.step_s, pace.score_s) > 0
+    assert pace.once_s >= 0
+    trained, _ = ground.train("after the pace")
+    assert trained.digest == first[0].digest
+
+
 @needs_bfloat16
 def test_features_that_suffer_in_bfloat16_are_refused_with_the_way_out(ground, network):
     key = replace(network, precision="bfloat16")
