@@ -20,7 +20,7 @@ from prefect.states import Completed
 from flows.validate_data import check_images
 from tasks.build_manifest import DiseaseManifest
 from tasks.core.ablation import Ablation, Ground, Measured, measured_arms
-from tasks.core.levers import Run, check_steps, distinct_runs
+from tasks.core.levers import Run, check_steps, distinct_runs, order_of_pass
 from tasks.core.settings import read_settings, silence
 from tasks.measure_arm import MeasuredRun, measure_arm, prepare_pixels
 from tasks.measure_machine import cpu_model, load, usable_cores
@@ -107,7 +107,7 @@ def _ground(study: Study, manifest: DiseaseManifest, busy: float | None) -> Grou
 
 
 def _measure(study: Study, manifest: DiseaseManifest, home: Path) -> dict[str, Measured]:
-    """Run what the arms come to, each in every pass, every second pass backwards: a machine warms up, and tires."""
+    """Run what the arms come to, each in every pass."""
     images = manifest.counts["train"]
     arms = study.arms_for(manifest.disease)
     runs = distinct_runs(arms, study.request.limits(images))
@@ -115,16 +115,19 @@ def _measure(study: Study, manifest: DiseaseManifest, home: Path) -> dict[str, M
     pixels = {run: pixel_space(home, run.figures) for run in runs}
     prepare_pixels(study.look.root, manifest.path, set(pixels.values()))
     found: dict[Run, list[MeasuredRun]] = {run: [] for run in runs}
-    total = len(runs) * study.request.passes
+    passes = [
+        order_of_pass(list(runs), number=number, quick=study.request.quick)
+        for number in range(1, study.request.passes + 1)
+    ]
     with TemporaryDirectory(prefix="ablation-", dir=home) as folder:
         subject = Subject(manifest.disease, manifest.path, study.request.seed, Path(folder))
-        for number in range(1, study.request.passes + 1):
-            for run in list(runs) if number % 2 else list(runs)[::-1]:
+        for number, order in enumerate(passes, 1):
+            for run in order:
                 first = runs[run][0].key
                 log = home / "logs" / "ablation.log"
                 timed = measure_arm(first, number, run, study.backbones[first], pixels[run], subject, log)
                 found[run].append(timed)
-                report("train", sum(map(len, found.values())), total)
+                report("train", sum(map(len, found.values())), sum(map(len, passes)))
     timed = {run: [one.timed for one in some] for run, some in found.items()}
     measured = measured_arms(runs, timed, {run: some[0].auroc for run, some in found.items()})
     return {arm.key: measured[arm.key] for arm in arms}

@@ -190,6 +190,19 @@ def distinct_runs(arms: Sequence[Arm], limits: Limits) -> dict[Run, list[Arm]]:
     return found
 
 
+def order_of_pass(runs: Sequence[Run], *, number: int, quick: bool) -> list[Run]:
+    """Return the runs of a pass in their order: every second pass backwards, for a machine warms up, and tires.
+
+    A quick look has one pass, and all of it is measured against its first run, which is run again in the middle and at
+    the end: one bad moment then spoils one figure and not all of them.
+    """
+    order = list(runs) if number % 2 else list(runs)[::-1]
+    if not quick:
+        return order
+    middle = len(order) // 2
+    return [*order[:middle], order[0], *order[middle:], order[0]]
+
+
 class TooFewImages(RadtrainError):
     """An arm would not have a step that can be measured."""
 

@@ -25,6 +25,7 @@ from tasks.core.levers import (
     check_steps,
     distinct_runs,
     flip,
+    order_of_pass,
     rest,
     run_of,
 )
@@ -166,6 +167,13 @@ def test_a_catalog_without_one_of_the_two_profiles_is_refused(missing, there):
 def test_an_override_is_laid_over_both_profiles():
     start, goal = recipes(SHIPPED, {"weights": "random", "epochs": 2})
     assert (start.weights, goal.weights, start.epochs, goal.epochs) == ("random", "random", 2, 2)
+
+
+def test_passes_go_back_and_forth_and_a_quick_one_measures_its_start_three_times():
+    runs: list = ["start", "a", "b", "c", "d"]
+    assert order_of_pass(runs, number=1, quick=False) == runs
+    assert order_of_pass(runs, number=2, quick=False) == runs[::-1]
+    assert order_of_pass(runs, number=1, quick=True) == ["start", "a", "start", "b", "c", "d", "start"]
 
 
 def test_a_quick_look_is_one_pass_of_a_few_steps_unless_it_is_told_otherwise():
