@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,13 @@ def write_weights(path: Path) -> Path:
     """Write the network's weights as an `.npz`: the same ones whenever it is called."""
     import keras
 
-    keras.utils.set_random_seed(0)
     base = keras.applications.MobileNetV2(
         input_shape=(96, 96, 3), alpha=ALPHA, include_top=False, weights=None
     )
+    seeds = random.Random(0)  # not Python's own, which threads of other tests draw from at the same time
     for layer in base.layers:
         if isinstance(layer, keras.layers.Conv2D | keras.layers.DepthwiseConv2D):
-            layer.set_weights([kernel * _GAIN for kernel in layer.get_weights()])
+            drawn = keras.initializers.GlorotUniform(seed=seeds.randint(1, 10**9))
+            layer.set_weights([np.array(drawn(kernel.shape)) * _GAIN for kernel in layer.get_weights()])
     np.savez(path, *(weight.astype(np.float16) for weight in base.get_weights()))
     return path
