@@ -13,12 +13,12 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.build_manifest import DiseaseManifest
-from tasks.compute import measure_pace
 from tasks.core.fitting import batches
 from tasks.core.pace import DISEASE_S, Forecast
 from tasks.core.search_space import Choice, search_space
 from tasks.core.shortcuts import FOLDS
 from tasks.extract_features import Wanted
+from tasks.measure_pace import measure_pace
 from tasks.plan_run import Work
 from tasks.progress import expect
 from tasks.store import read_rows

@@ -16,10 +16,10 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.build_manifest import DiseaseManifest
 from tasks.cache import Space, SpaceKey
-from tasks.compute import measure_pace
 from tasks.core.fitting import batches
 from tasks.core.pace import DISEASE_S, Forecast, Pace, steps_that_fit
 from tasks.measure_machine import cpu_model, usable_cores
+from tasks.measure_pace import measure_pace
 from tasks.plan_run import Work
 from tasks.progress import expect
 from tasks.store import recall, remember

@@ -18,15 +18,16 @@ from tasks.compute import Trained
 from tasks.core.augmentation import augment
 from tasks.core.backbone import relative_error, weights_digest
 from tasks.core.catalog import load_catalog
-from tasks.core.plan import Plan
 from tasks.core.profile import Profile
 from tasks.feature_spaces import BackboneKey, FeatureSpaces, feature_spaces
 from tasks.inputs import training_inputs
 from tasks.measure_machine import has_bfloat16
+from tasks.measure_pace import measure_pace
 from tasks.store import read_json, write_json, write_table
 from tests import small_network
+from tests.tasks.plans import plan
 
-N_TRAIN, N_VALIDATION, N_TEST = 48, 24, 8
+COUNTS = N_TRAIN, N_VALIDATION, N_TEST = 48, 24, 8
 SPLITS = ["train"] * N_TRAIN + ["validation"] * N_VALIDATION + ["test"] * N_TEST
 IMAGES = [f"{n:064x}" for n in range(len(SPLITS))]
 LABELS = np.tile([0, 1], len(SPLITS) // 2)
@@ -54,29 +55,11 @@ class Ground:
             if missing:
                 compute.embed(spaces.backbone, spaces.pixels, space, missing, spaces.drawn(space))
         folder = self.folder / name
-        write_json(folder / "plan.json", plan(figures, seed).to_json())
+        write_json(folder / "plan.json", plan(figures, seed, counts=COUNTS).to_json())
         manifest = write_table(folder / "manifest.parquet", table or self.table)
         trained = compute.train(folder, manifest, spaces, folder / "checkpoints")
         with np.load(folder / "trained.npz") as weights:
             return trained, [weights[part] for part in weights.files]
-
-
-def plan(figures: Profile, seed: int) -> Plan:
-    return Plan(
-        disease="pneumonia",
-        title="Pneumonia",
-        profile="intensive",
-        figures=figures,
-        wanted_sensitivity=0.8,
-        seed=seed,
-        manifest_digest="",
-        weights_digest="",
-        features="",
-        n_train=N_TRAIN,
-        n_validation=N_VALIDATION,
-        n_test=N_TEST,
-        versions={},
-    )
 
 
 def manifest(labels: np.ndarray = LABELS) -> pa.Table:
@@ -278,7 +261,7 @@ def test_on_a_frozen_backbone_only_the_head_is_trained(tmp_path):
     figures = load_catalog().profile("fast", {"image_side": 64, "alpha": 0.35, "weights": "random"})
     pixels = SpaceKey(tmp_path / "pixels", (), (64, 64), "uint8")
     spaces = FeatureSpaces(key, figures.augmentation, pixels, plain, (), live=False)
-    write_json(tmp_path / "plan.json", plan(figures, 0).to_json())
+    write_json(tmp_path / "plan.json", plan(figures, 0, counts=COUNTS).to_json())
     table = write_table(tmp_path / "manifest.parquet", manifest())
     trained = compute.train(tmp_path, table, spaces, tmp_path / "checkpoints")
     assert trained.trainable_parameters == 1280 * 64 + 64 + 64 + 1
@@ -296,7 +279,7 @@ def test_on_a_frozen_backbone_only_the_head_is_trained(tmp_path):
 
 def test_measuring_the_pace_tells_seconds_and_changes_no_training(ground, first):
     spaces = ground.spaces(ground.figures)
-    pace = compute.measure_pace(spaces.backbone, spaces.plain.dtype, ground.figures)
+    pace = measure_pace(spaces.backbone, spaces.plain.dtype, ground.figures)
     assert min(pace.image_s, pace.step_s, pace.score_s) > 0
     assert pace.once_s >= 0
     trained, _ = ground.train("after the pace")

@@ -14,12 +14,12 @@ from tasks import compute, loaded
 from tasks.cache import SpaceKey
 from tasks.core.catalog import load_catalog
 from tasks.core.out_of_memory import OutOfMemory
-from tasks.core.plan import Plan
 from tasks.core.profile import Profile
 from tasks.feature_spaces import BackboneKey, FeatureSpaces, feature_spaces
 from tasks.measure_machine import memory
 from tasks.store import write_json, write_table
 from tasks.worker import fresh_worker, import_tensorflow
+from tests.tasks.plans import plan
 
 SIDE, N = 96, 96
 IMAGES = [f"{n:064x}" for n in range(N)]
@@ -92,23 +92,5 @@ def _prepare(folder: Path) -> tuple[FeatureSpaces, Path]:
 
 
 def _train(folder: Path, figures: Profile, spaces: FeatureSpaces, manifest: Path) -> compute.Trained:
-    write_json(folder / "plan.json", _plan(figures).to_json())
+    write_json(folder / "plan.json", plan(figures, 0, counts=(64, 32, 0)).to_json())
     return compute.train(folder, manifest, spaces, folder / "checkpoints")
-
-
-def _plan(figures: Profile) -> Plan:
-    return Plan(
-        disease="pneumonia",
-        title="Pneumonia",
-        profile="intensive",
-        figures=figures,
-        wanted_sensitivity=0.8,
-        seed=0,
-        manifest_digest="",
-        weights_digest="",
-        features="",
-        n_train=64,
-        n_validation=32,
-        n_test=0,
-        versions={},
-    )
