@@ -15,13 +15,13 @@ from prefect import State, flow
 from prefect.runtime import flow_run
 from prefect.states import Completed
 
+from flows.lifetime import lifetime
 from tasks.compare_profiles import compare_profiles as compare
 from tasks.core.comparison_request import check_words
 from tasks.core.settings import read_settings, silence
 from tasks.find_runs import find_runs
 from tasks.publish_comparison import Published, publish_comparison
 from tasks.record_run import abandon_run, end_run, open_run
-from tasks.store import prepare_home
 from tasks.worker import start_worker
 
 
@@ -59,7 +59,7 @@ def compare_profiles(
     settings = read_settings(os.environ, data=data, home=home, tracking_uri=tracking_uri)
     check_words(first, second, diseases)
     page = None if html is None else Path(os.path.expanduser(html)).absolute()
-    with start_worker(prepare_home(settings.home) / "logs" / "worker.log") as worker:
+    with lifetime(settings), start_worker(settings.home) as worker:
         matches = find_runs(settings, first, second, diseases)
         opening = open_run.submit(settings.tracking_uri, settings.artifact_root, f"compare/{first}-{second}")
         try:
@@ -68,8 +68,8 @@ def compare_profiles(
             seconds = time.perf_counter() - began
             published = publish_comparison(settings, compared, recording, html=page, seconds=seconds)
             end_run(recording, completed=True)
-        except BaseException:
-            abandon_run(opening)
+        except BaseException as error:
+            abandon_run(opening, error)
             raise
     verdicts = [f"{one.disease}: {one.verdict}" for one in published.comparison.diseases]
     return Completed(message=" ".join(verdicts), data=published)

@@ -17,6 +17,7 @@ from typing import Any
 from prefect import State, flow
 from prefect.states import Completed
 
+from flows.lifetime import lifetime
 from flows.validate_data import check_images
 from tasks.build_manifest import DiseaseManifest
 from tasks.core.ablation import Ablation, Ground, Measured, measured_arms
@@ -29,7 +30,6 @@ from tasks.plan_check import pixel_space
 from tasks.progress import report
 from tasks.record_ablation import record_ablation
 from tasks.record_run import abandon_run, end_run, open_run
-from tasks.store import prepare_home
 from tasks.timing import Subject
 from tasks.worker import start_worker
 
@@ -72,7 +72,7 @@ def speed_ablation(
     silence(os.environ)
     settings = read_settings(os.environ, data=data, home=home, catalog=catalog, tracking_uri=tracking_uri)
     request = AblationRequest(disease, quick, epochs, steps, seed, tuple((overrides or {}).items()))
-    with start_worker(prepare_home(settings.home) / "logs" / "worker.log") as worker:
+    with lifetime(settings), start_worker(settings.home) as worker:
         study = plan_ablation(request, settings, worker)
         opening = open_run.submit(settings.tracking_uri, settings.artifact_root, "speed-ablation")
         try:
@@ -84,8 +84,8 @@ def speed_ablation(
             ablation = Ablation(ground, measured, recording.run_id, time.perf_counter() - began)
             record_ablation(recording, ablation, folder)
             end_run(recording, completed=True)
-        except BaseException:
-            abandon_run(opening)
+        except BaseException as error:
+            abandon_run(opening, error)
             raise
     return Completed(message=ablation.sentence(), data=ablation)
 

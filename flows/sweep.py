@@ -19,6 +19,7 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
 
+from flows.lifetime import lifetime
 from flows.validate_data import Checked, check_images
 from tasks.build_manifest import DiseaseManifest
 from tasks.core.addresses import without_secret
@@ -36,7 +37,7 @@ from tasks.publish_check import publish_check
 from tasks.record_run import Recording, abandon_run, open_run
 from tasks.record_sweep import close_sweep, record_failed_search, record_sweep
 from tasks.search_head import search_head
-from tasks.store import disease_folder, image_paths, prepare_home, write_json
+from tasks.store import disease_folder, image_paths, write_json
 from tasks.trials import load_ahead
 from tasks.worker import Worker, start_worker
 
@@ -78,15 +79,15 @@ def sweep(
     settings = read_settings(os.environ, data=data, home=home, catalog=catalog, tracking_uri=tracking_uri)
     request = Request(profile, tuple(diseases or ()), seed, tuple((overrides or {}).items()))
     check_searchable(profile, load_catalog(settings.catalog).profile(profile, dict(request.overrides)))
-    with start_worker(prepare_home(settings.home) / "logs" / "worker.log") as worker:
+    with lifetime(settings), start_worker(settings.home) as worker:
         work = plan_run(request, settings, worker)
         worker.tell(load_ahead)
         opening = open_run.submit(settings.tracking_uri, settings.artifact_root, f"sweep/{profile}")
         try:
             final, costs, planned = _sweep_diseases(work, worker, opening, trials, began)
             close_sweep(opening.result(), work, planned.space, final, costs)
-        except BaseException:
-            abandon_run(opening)
+        except BaseException as error:
+            abandon_run(opening, error)
             raise
     write_json(settings.home / "runs" / final.run_id / "report.json", final.to_json())
     for outcome in final.failed():

@@ -183,15 +183,19 @@ def show_report(report: Report) -> None:
         for finding in outcome.findings:
             if finding.severity == "warn":
                 say(console, f"{outcome.disease}: {finding.code}: {finding.text}", "yellow")
+        if outcome.retried:
+            say(console, f"{outcome.disease} took two tries; the first ended by {outcome.retried}.", "yellow")
     for outcome in report.failed():
         say(console, f"{outcome.disease} failed. {outcome.reason}", "bold red")
         say(console, f"  repeat it: {outcome.repeat}", "red")
     say(console, f"{report.message()} {report.seconds:.1f} s.", "bold")
+    if report.unchanged():
+        say(console, "Unchanged: same images, figures, seed and code as in that run. --force trains again.")
     say(console, f"files  {report.folder}\nmlflow {report.tracking_uri} run {report.run_id}")
 
 
 def _row(outcome: Outcome) -> list[Text]:
-    good = outcome.state == "completed"
+    good = outcome.state != "failed"
     images = sum(outcome.counts.values())
     scores = [interval(outcome.test[name], digits=2) if name in outcome.test else "-" for name in _SCORES]
     cells = [
@@ -199,7 +203,7 @@ def _row(outcome: Outcome) -> list[Text]:
         outcome.state,
         str(images) if images else "-",
         *scores,
-        f"{outcome.seconds:.1f}" if good else "-",
+        f"{outcome.seconds:.1f}" if outcome.state == "completed" else "-",
         f"{outcome.features_cached:.0%}" if images else "-",
     ]
     return [Text(cell, style="" if good else "red") for cell in cells]

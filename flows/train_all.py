@@ -1,9 +1,10 @@
 """The flow `train-all`: image folders in, one evaluated and tracked classifier per disease out.
 
-    folders -> check -> scan -> manifest -> judge -> time -> features -> (train -> evaluate -> record -> accept) per disease
+    folders -> check -> scan -> manifest -> judge -> plan -> what an earlier run did already
+            -> time -> features -> (train -> evaluate -> record -> accept) per disease
 
 Diseases run beside each other. One that fails is named with its reason and stops no other, and the flow does
-not end green.
+not end green. One whose images, plan and code are those of an earlier run is not trained again.
 """
 
 from __future__ import annotations
@@ -11,30 +12,37 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from prefect import State, flow, get_run_logger
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
-from prefect.states import Completed, Failed
+from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from data_checks.report import Verdict
-from flows.validate_data import check_images
+from flows.lifetime import lifetime
+from flows.validate_data import Checked, check_images
 from tasks.ask_teacher import Teacher, TeacherMissing, ask_teachers, find_teacher
 from tasks.build_manifest import DiseaseManifest
 from tasks.checkpoints import checkpoint_folder, forget_checkpoints
 from tasks.compute import Trained
 from tasks.core.addresses import without_secret
+from tasks.core.errors import AlreadyRunning
+from tasks.core.pace import Forecast
 from tasks.core.plan import Plan
 from tasks.core.report import DiseasesFailed, Outcome, Report
-from tasks.core.settings import read_settings, silence
+from tasks.core.settings import Settings, read_settings, silence
 from tasks.evaluate_classifier import Evaluated, evaluate_classifier
 from tasks.extract_features import extract_features
+from tasks.find_runs import CompletedRun
+from tasks.find_unchanged import find_unchanged
 from tasks.judge_data import accept_data
 from tasks.plan_run import Request, Work, plan_run
-from tasks.plan_time import plan_time
+from tasks.plan_time import forecast_time, keep_time_limit
 from tasks.progress import report
 from tasks.publish_check import publish_check
 from tasks.record_run import (
@@ -42,11 +50,13 @@ from tasks.record_run import (
     Recording,
     abandon_run,
     close_run,
+    connect,
     open_run,
+    own_run,
     record_disease,
     record_failure,
 )
-from tasks.store import disease_folder, image_paths, prepare_home, write_json
+from tasks.store import disease_folder, image_paths, write_json
 from tasks.tracking import Tracker
 from tasks.train_classifier import train_classifier
 from tasks.worker import Worker, start_worker
@@ -69,11 +79,13 @@ def train_all(
     diseases: list[str] | None = None,
     seed: int = 0,
     overrides: dict[str, Any] | None = None,
+    time_limit: float | None = None,
+    training_limit: float | None = None,
+    force: bool = False,
     data: str | None = None,
     catalog: str | None = None,
     home: str | None = None,
     tracking_uri: str | None = None,
-    time_limit: float | None = None,
 ) -> State[Report]:
     """Train and evaluate a classifier for every disease of the catalog.
 
@@ -82,103 +94,171 @@ def train_all(
         diseases: keys of the catalog; all of them where none is named.
         seed: of initial weights, batch order, dropout and resampling; splits do not depend on it.
         overrides: figures of the profile to change for this run, as `--set` does.
+        time_limit: minutes that the run may take; epochs get fewer steps to fit. None for no limit.
+        training_limit: minutes after which one training is ended and tried once more; by default ten times what the
+            run is expected to take, and 10 minutes at least.
+        force: train again what has not changed since an earlier run.
         data: the data root; RADTRAIN_DATA by default.
         catalog: folder with catalog files of your own; RADTRAIN_CATALOG by default.
         home: folder for caches, runs and databases; RADTRAIN_HOME by default.
         tracking_uri: where MLflow records; MLFLOW_TRACKING_URI by default.
-        time_limit: minutes that the run may take; epochs get fewer steps to fit. None for no limit.
 
     Returns:
-        Completed with a `Report` as its result, or Failed with a `DiseasesFailed` that carries it.
+        Completed with a `Report` as its result, named Unchanged where there was nothing to do; Failed with a
+        `DiseasesFailed` that carries the report; or Cancelled where another run is at the same work.
     """
-    began = time.perf_counter()
     silence(os.environ)
     settings = read_settings(os.environ, data=data, home=home, catalog=catalog, tracking_uri=tracking_uri)
-    request = Request(profile, tuple(diseases or ()), seed, tuple((overrides or {}).items()), time_limit)
-    with start_worker(prepare_home(settings.home) / "logs" / "worker.log") as worker:
-        work = plan_run(request, settings, worker)
-        opening = open_run.submit(
-            settings.tracking_uri, settings.artifact_root, f"train-all/{profile}", profile
-        )
-        try:
-            deadline = None if time_limit is None else time_limit * 60
-            work, outcomes, costs = _train_diseases(work, worker, opening, began, deadline)
-            seconds = time.perf_counter() - began
-            close_run(opening.result(), work, outcomes, {"duration_s": seconds, **costs})
-        except BaseException:
-            abandon_run(opening)
-            raise
-    run_id = opening.result().run_id
-    folder = str(settings.home / "runs" / run_id)
-    final = Report(
-        run_id,
+    request = Request(
         profile,
-        outcomes,
-        seconds,
-        without_secret(settings.tracking_uri),
-        folder,
-        tuple(work.skipped),
+        tuple(diseases or ()),
+        seed,
+        tuple((overrides or {}).items()),
+        time_limit,
+        training_limit,
+        force,
     )
-    write_json(settings.home / "runs" / run_id / "report.json", final.to_json())
+    try:
+        with (
+            lifetime(settings, f"train-all-{request.digest()}"),
+            start_worker(settings.home) as worker,
+        ):
+            final = _train(request, settings, worker)
+    except AlreadyRunning as error:
+        return Cancelled(name="Refused", message=error.what, data=error)
     for outcome in final.failed():
         get_run_logger().error("%s failed: %s.", outcome.disease, outcome.cause)
     if final.failed():
         return Failed(message=final.message(), data=DiseasesFailed(final))
-    return Completed(message=final.message(), data=final)
+    name = "Unchanged" if final.is_unchanged() else "Completed"
+    return Completed(name=name, message=final.message(), data=final)
+
+
+def _train(request: Request, settings: Settings, worker: Worker) -> Report:
+    """Do what is asked for, as far as no earlier run did it."""
+    began = time.perf_counter()
+    work = plan_run(request, settings, worker)
+    connecting = connect.submit(settings.tracking_uri, settings.artifact_root)
+    checked = check_images(work.look())
+    tracker = connecting.result()
+    planned = _plan(worker, work, checked, tracker, began)
+    if set(planned.unchanged) == set(work.diseases) and own_run(tracker, flow_run.id) is None:
+        return _unchanged(planned, began)
+    opening = open_run.submit(
+        settings.tracking_uri,
+        settings.artifact_root,
+        f"train-all/{work.request.profile}",
+        work.request.profile,
+    )
+    try:
+        recording = opening.result()  # no feature is computed for a run that could not be recorded
+        outcomes, costs = _train_diseases(planned, worker, recording)
+        seconds = time.perf_counter() - began
+        close_run(recording, planned.work, outcomes, {"duration_s": seconds, **costs})
+    except BaseException as error:
+        abandon_run(opening, error)
+        raise
+    final = _report(planned.work, recording.run_id, outcomes, seconds)
+    write_json(Path(final.folder) / "report.json", final.to_json())
+    return final
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """What is known before anything is trained.
+
+    Attributes:
+        work: as it was cut to the time limit.
+        checked: what the checks left.
+        teachers: who each disease learns from.
+        untaught: diseases that lack a teacher, with the reason.
+        plans: of every disease that may go on.
+        unchanged: earlier runs that trained by just these plans.
+    """
+
+    work: Work
+    checked: Checked
+    teachers: dict[str, Teacher]
+    untaught: dict[str, TeacherMissing]
+    plans: dict[str, Plan]
+    unchanged: dict[str, CompletedRun]
+
+    def verdict(self, disease: str) -> Verdict:
+        return next(verdict for verdict in self.checked.report.verdicts if verdict.disease == disease)
+
+    def to_train(self) -> dict[str, DiseaseManifest]:
+        return {key: self.checked.manifests[key] for key in self.plans if key not in self.unchanged}
+
+
+def _plan(worker: Worker, work: Work, checked: Checked, tracker: Tracker, began: float) -> _Planned:
+    """Write the plan of every disease that passed the checks, and see which of them was carried out before."""
+    teachers, untaught = _find_teachers(work, tracker, checked.manifests)
+    ready = {key: manifest for key, manifest in checked.manifests.items() if key not in untaught}
+    work = keep_time_limit(worker, work, ready, spent_s=time.perf_counter() - began)
+    plans = {
+        key: work.plan(manifest, teachers[key].digest if key in teachers else "")
+        for key, manifest in ready.items()
+    }
+    unchanged = {} if work.request.force else find_unchanged(tracker, work.settings.home, plans)
+    return _Planned(work, checked, teachers, untaught, plans, unchanged)
+
+
+def _unchanged(planned: _Planned, began: float) -> Report:
+    """Return the report of a run that had nothing to do."""
+    outcomes = tuple(_stands(planned, key) for key in planned.work.diseases)
+    newest = max((run.found for run in planned.unchanged.values()), key=lambda found: found.started)
+    return _report(planned.work, newest.parent or newest.run_id, outcomes, time.perf_counter() - began)
+
+
+def _stands(planned: _Planned, key: str) -> Outcome:
+    manifest = planned.checked.manifests[key]
+    return planned.work.unchanged(planned.verdict(key), manifest, planned.unchanged[key])
+
+
+def _report(work: Work, run_id: str, outcomes: tuple[Outcome, ...], seconds: float) -> Report:
+    return Report(
+        run_id,
+        work.request.profile,
+        outcomes,
+        seconds,
+        without_secret(work.settings.tracking_uri),
+        str(work.settings.home / "runs" / run_id),
+        tuple(work.skipped),
+    )
 
 
 def _train_diseases(
-    work: Work, worker: Worker, opening: PrefectFuture[Recording], began: float, limit_s: float | None
-) -> tuple[Work, tuple[Outcome, ...], dict[str, float]]:
-    """Take every disease as far as its data let it go.
-
-    Returns the work as it was cut to the time limit, what became of each disease, and what all of them cost.
-    """
-    look = work.look()
-    checked = check_images(look)
-    verdicts = {verdict.disease: verdict for verdict in checked.report.verdicts}
-    paths = {key: image_paths(manifest.path) for key, manifest in checked.manifests.items()}
-    recording = opening.result()  # no feature is computed for a run that could not be recorded
-    publishing = publish_check.submit(look, checked.report, recording)  # seen before training starts
-    teachers, untaught = _find_teachers(work, recording.tracker, checked.manifests)
-    ready = {key: manifest for key, manifest in checked.manifests.items() if key not in untaught}
-    spent_s = time.perf_counter() - began
-    timed = plan_time(worker, work, ready, limit_s=limit_s, spent_s=spent_s)
-    work = timed.work
-    wanted = [work.wanted(manifest) for manifest in ready.values()]
+    planned: _Planned, worker: Worker, recording: Recording
+) -> tuple[tuple[Outcome, ...], dict[str, float]]:
+    """Take every disease as far as its data let it go; return what became of each, and what all of them cost."""
+    work, checked = planned.work, planned.checked
+    publishing = publish_check.submit(work.look(), checked.report, recording)  # seen before training starts
+    manifests = planned.to_train()
+    teachers = {key: planned.teachers[key] for key in manifests if key in planned.teachers}
+    paths = {key: image_paths(manifest.path) for key, manifest in manifests.items()}
+    forecast = forecast_time(worker, work, manifests)
     extraction = extract_features(
         worker,
         work.root,
         {image: path for some in paths.values() for image, path in some.items()},
-        [*wanted, *(teacher.wanted() for teacher in teachers.values())],
+        [*map(work.wanted, manifests.values()), *(teacher.wanted() for teacher in teachers.values())],
         limit=work.settings.cache_limit,
     )
     if teachers:
         ask_teachers(worker, work.settings.home, recording.run_id, teachers)
     publishing.result()
-    plans = {
-        key: work.plan(manifest, teachers[key].digest if key in teachers else "")
-        for key, manifest in ready.items()
-    }
-    lines = {
-        key: _submit(work, plans[key], worker, manifest, verdicts[key], recording)
-        for key, manifest in ready.items()
-    }
+    lines = {key: _submit(planned, key, worker, recording, forecast) for key in manifests}
     outcomes: list[Outcome] = []
     for key in work.diseases:
-        if key in lines:
-            cached = extraction.cached_share(list(paths[key]))
-            outcome = _settle(work, plans[key], verdicts[key], checked.manifests[key], lines[key], cached)
-        elif key in untaught:
-            outcome = work.failed(verdicts[key], checked.manifests[key], untaught[key], 0.0)
+        if key in planned.unchanged:
+            outcomes.append(_stands(planned, key))
         else:
-            outcome = work.failed_checks(verdicts[key])
-        outcomes.append(outcome if outcome.run_id else record_failure(recording, work, outcome))
+            cached = extraction.cached_share(list(paths[key])) if key in lines else 0.0
+            outcome = _settle(planned, key, lines.get(key), cached)
+            outcomes.append(outcome if outcome.run_id else record_failure(recording, work, outcome))
         report("train", len(outcomes), len(work.diseases))
     costs = {**(checked.scan.costs() if checked.scan else {}), **extraction.costs()}
-    if timed.forecast:
-        costs.update(timed.forecast.costs())
-    return work, tuple(outcomes), costs
+    return tuple(outcomes), {**costs, **(forecast.costs() if forecast else {})}
 
 
 def _find_teachers(
@@ -198,34 +278,37 @@ def _find_teachers(
 
 
 def _submit(
-    work: Work,
-    plan: Plan,
-    worker: Worker,
-    manifest: DiseaseManifest,
-    verdict: Verdict,
-    recording: Recording,
+    planned: _Planned, key: str, worker: Worker, recording: Recording, forecast: Forecast | None
 ) -> _Line:
     """Start the line of one disease: train, evaluate, record, accept; each waits for the one before."""
-    folder = disease_folder(work.settings.home, recording.run_id, manifest.disease)
+    work, plan, manifest = planned.work, planned.plans[key], planned.checked.manifests[key]
+    verdict, spaces, home = planned.verdict(key), work.spaces(key), work.settings.home
+    folder = disease_folder(home, recording.run_id, key)
+    limit_s = work.training_limit_s(forecast)
     # Any: a future stands for the value that Prefect hands to the next task.
-    spaces, home = work.spaces(manifest.disease), work.settings.home
-    trained: Any = train_classifier.submit(worker, plan, folder, manifest.path, spaces, home)
+    trained: Any = train_classifier.submit(worker, plan, folder, manifest.path, spaces, home, limit_s)
     evaluated: Any = evaluate_classifier.submit(worker, plan, folder, manifest, verdict, spaces, trained)
     recorded: Any = record_disease.submit(recording, plan, folder, verdict, trained, evaluated)
     waiting: Any = accept_data.submit(work.look(), manifest, wait_for=[recorded])  # pyright: ignore[reportCallIssue]
     return trained, evaluated, recorded, waiting
 
 
-def _settle(
-    work: Work, plan: Plan, verdict: Verdict, manifest: DiseaseManifest, line: _Line, cached: float
-) -> Outcome:
-    """Wait for the line of one disease and say what became of it."""
+def _settle(planned: _Planned, key: str, line: _Line | None, cached: float) -> Outcome:
+    """Wait for the line of one disease, if it has one, and say what became of it."""
+    work, verdict = planned.work, planned.verdict(key)
+    if key in planned.untaught:
+        return work.failed(verdict, planned.checked.manifests[key], planned.untaught[key], 0.0)
+    if line is None:
+        return work.failed_checks(verdict)
+    manifest = planned.checked.manifests[key]
     for future in line:
         future.wait()
         if not future.state.is_completed():
             error = future.state.result(raise_on_failure=False)
             return work.failed(verdict, manifest, error, cached)
     trained, evaluated, recorded = line[0].result(), line[1].result(), line[2].result()
-    forget_checkpoints(checkpoint_folder(work.settings.home, plan.digest()))
+    forget_checkpoints(checkpoint_folder(work.settings.home, planned.plans[key].digest()))
     seconds = trained.duration_s + evaluated.duration_s + recorded.duration_s
-    return work.completed(verdict, manifest, evaluated.test, seconds, cached, recorded.run_id)
+    return work.completed(
+        verdict, manifest, evaluated.test, seconds, cached, recorded.run_id, trained.retried
+    )

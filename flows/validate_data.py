@@ -20,17 +20,18 @@ from prefect.states import Completed, Failed
 
 from data_checks.findings import failures
 from data_checks.report import CheckReport
+from flows.lifetime import lifetime
 from tasks.build_manifest import DiseaseManifest, build_manifest
 from tasks.check_folders import check_folders
 from tasks.core.catalog import class_folders, load_catalog
 from tasks.core.errors import ChecksFailed
-from tasks.core.settings import read_settings, silence
+from tasks.core.settings import Settings, read_settings, silence
 from tasks.judge_data import judge_data
 from tasks.plan_check import Look, plan_check
 from tasks.publish_check import publish_check
 from tasks.record_run import abandon_run, end_run, open_run
 from tasks.scan_images import Scan, scan_images
-from tasks.store import facts_path, prepare_home
+from tasks.store import facts_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,17 +122,22 @@ def validate_data(
     """
     silence(os.environ)
     settings = read_settings(os.environ, data=data, home=home, catalog=catalog, tracking_uri=tracking_uri)
-    prepare_home(settings.home)
+    with lifetime(settings):
+        report = _validate(settings, diseases)
+    if report.failed():
+        error = ChecksFailed(report.message(), where="the data root", fix="radtrain check says what mends it")
+        return Failed(message=report.message(), data=error)
+    return Completed(message=report.message(), data=report)
+
+
+def _validate(settings: Settings, diseases: list[str] | None) -> CheckReport:
     look = plan_check(load_catalog(settings.catalog), diseases, settings)
     opening = open_run.submit(settings.tracking_uri, settings.artifact_root, "validate-data")
     try:
         report = check_images(look).report
         publish_check(look, report, opening.result())
         end_run(opening.result(), completed=not report.failed())
-    except BaseException:
-        abandon_run(opening)
+    except BaseException as error:
+        abandon_run(opening, error)
         raise
-    if report.failed():
-        error = ChecksFailed(report.message(), where="the data root", fix="radtrain check says what mends it")
-        return Failed(message=report.message(), data=error)
-    return Completed(message=report.message(), data=report)
+    return report

@@ -102,6 +102,7 @@ class Trained:
         digest: sha256 of the trained weights: two runs with the same digest gave the same model.
         resumed_after: the epoch that a checkpoint spared; 0 where training began anew.
         damaged_checkpoints: files that could not be read.
+        retried: what the first try died of; empty where it took one.
     """
 
     operating_point: OperatingPoint
@@ -116,6 +117,7 @@ class Trained:
     digest: str
     resumed_after: int
     damaged_checkpoints: int
+    retried: str = ""
 
 
 def train(folder: Path, manifest: Path, spaces: FeatureSpaces, checkpoints: Path) -> Trained:

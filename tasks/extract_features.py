@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from data_checks.images.image_facts import MAX_PIXELS, decode
@@ -121,7 +121,12 @@ def extract_features(
             block = lost[start : start + space.block_rows()]
             restore_pixels(squares, root, {image: paths[image] for image in squares.missing(block)})
             draw = spaces.drawn(space)
-            embedded.append(worker.ask(embed, spaces.backbone, spaces.pixels, space, block, draw))
+            asked = worker.ask_twice(None, embed, spaces.backbone, spaces.pixels, space, block, draw)
+            if asked.death is not None:
+                get_run_logger().warning(
+                    "Features were computed twice: the first try ended by %s.", asked.death.cause
+                )
+            embedded.append(asked.value)
             computed.update({image: computed.get(image, 0) + 1 for image in block})
             done += len(block)
             report("features", done, total)

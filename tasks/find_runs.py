@@ -123,7 +123,7 @@ def _last_completed(tracker: Tracker, profile: str, disease: str, warnings: list
     if failed is None:
         raise _CannotCompare(f"{profile} was never trained on it: {_train(profile, disease)}")
     raise _CannotCompare(
-        f"no run of {profile} on it was completed, the last one failed on {_date(failed)} ({_cause(failed)}): mend that, "
+        f"no run of {profile} on it was completed, the last one failed on {started(failed)} ({_cause(failed)}): mend that, "
         f"then {_train(profile, disease)}"
     )
 
@@ -133,7 +133,7 @@ def _opened(home: Path, found: Found, profile: str, disease: str) -> CompletedRu
         return CompletedRun(found, _read(home, found, disease))
     except UnreadableRun as why:
         raise _CannotCompare(
-            f"the last run of {profile}, of {_date(found)}, cannot be read: {why}; {_train(profile, disease)}"
+            f"the last run of {profile}, of {started(found)}, cannot be read: {why}; {_train(profile, disease)}"
         ) from why
 
 
@@ -235,7 +235,7 @@ def _refused(
 def _seen(run: CompletedRun) -> str:
     plan = run.plan
     return (
-        f"{plan.profile} on {_date(run.found)} manifest {plan.manifest_digest[:12]} ({plan.n_train} images for training, "
+        f"{plan.profile} on {started(run.found)} manifest {plan.manifest_digest[:12]} ({plan.n_train} images for training, "
         f"{plan.n_validation} for validation, {plan.n_test} for testing)"
     )
 
@@ -244,7 +244,8 @@ def _cause(found: Found) -> str:
     return found.tags.get("radtrain.cause") or "it was broken off"
 
 
-def _date(found: Found) -> str:
+def started(found: Found) -> str:
+    """Return when a run began, for people."""
     return f"{datetime.fromtimestamp(found.started / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 

@@ -84,6 +84,12 @@ def memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> tuple[int | None, int 
     return available, smallest if smallest < total else None
 
 
+def peak_memory(pid: int, proc: Path = PROC) -> int | None:
+    """Return the most bytes of memory that a process has had; None where it is gone, or nothing tells."""
+    found = re.search(r"^VmHWM:\s+(\d+) kB$", _read(proc / str(pid) / "status"), re.MULTILINE)
+    return int(found[1]) * 1024 if found else None
+
+
 def file_system(folder: Path, proc: Path = PROC) -> str:
     """Return the type of the file system that a folder lies on, such as ext4; empty where it is not told.
 

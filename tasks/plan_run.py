@@ -24,12 +24,14 @@ from tasks.core.catalog import Disease, SplitRule, load_catalog
 from tasks.core.errors import CatalogError, ChecksFailed
 from tasks.core.metrics import Estimate
 from tasks.core.networks import network
+from tasks.core.pace import Forecast, training_limit_s
 from tasks.core.plan import Plan
 from tasks.core.profile import Profile
 from tasks.core.report import Outcome, reason_of
 from tasks.core.settings import Settings
 from tasks.extract_features import Wanted
 from tasks.feature_spaces import BackboneKey, Features, FeatureSpaces, feature_spaces
+from tasks.find_runs import CompletedRun, started
 from tasks.find_weights import find_weights
 from tasks.measure_machine import has_bfloat16
 from tasks.plan_check import Look, pixel_space, skipped
@@ -39,14 +41,32 @@ from tasks.worker import Worker
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the user said: a profile, the diseases (none: all), the seed, the figures to change, minutes to keep to."""
+    """What the user said.
+
+    Attributes:
+        profile: key of the catalog.
+        diseases: keys; none for all.
+        seed: of whatever is drawn.
+        overrides: figures of the profile to change.
+        time_limit: minutes to keep to; None for no limit.
+        training_limit: minutes after which one training is ended; None for many times what is expected of it.
+        force: train again what has not changed.
+        is_for_student: it is a teacher's that is asked for.
+    """
 
     profile: str
     diseases: tuple[str, ...]
     seed: int
     overrides: tuple[tuple[str, Any], ...]
     time_limit: float | None = None
+    training_limit: float | None = None
+    force: bool = False
     is_for_student: bool = False
+
+    def digest(self) -> str:
+        """Return digits over what is wanted: two runs with the same would do the same work."""
+        said = [self.profile, self.diseases, self.seed, self.overrides, self.time_limit]
+        return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()[:32]
 
     def repeat(self, disease: str, settings: Settings) -> str:
         """Return the command that trains one disease again in just this way."""
@@ -58,6 +78,8 @@ class Request:
             words += ["--set", f"{name}={value}"]
         if self.time_limit is not None:
             words += ["--time-limit", f"{self.time_limit:g}"]
+        if self.training_limit is not None:
+            words += ["--training-limit", f"{self.training_limit:g}"]
         return shlex.join(words)
 
 
@@ -146,6 +168,12 @@ class Work:
             teacher=teacher,
         )
 
+    def training_limit_s(self, forecast: Forecast | None) -> float:
+        """Return the seconds after which one training of this run is ended."""
+        if self.request.training_limit is not None:
+            return 60 * self.request.training_limit
+        return training_limit_s(forecast, steps=self.figures.epochs * self.figures.steps_per_epoch)
+
     def completed(
         self,
         verdict: Verdict,
@@ -154,6 +182,7 @@ class Work:
         seconds: float,
         cached: float,
         run_id: str,
+        retried: str,
     ) -> Outcome:
         """Return the outcome of a disease that was trained, evaluated and recorded."""
         return Outcome(
@@ -166,6 +195,21 @@ class Work:
             features_cached=cached,
             findings=verdict.findings,
             run_id=run_id,
+            retried=retried,
+        )
+
+    def unchanged(self, verdict: Verdict, manifest: DiseaseManifest, earlier: CompletedRun) -> Outcome:
+        """Return the outcome of a disease that an earlier run trained in just this way."""
+        return Outcome(
+            disease=manifest.disease,
+            state="unchanged",
+            manifest=manifest.digest,
+            counts=manifest.counts,
+            test=earlier.folder.estimates,
+            features_cached=1.0,
+            findings=verdict.findings,
+            run_id=earlier.found.run_id,
+            since=started(earlier.found),
         )
 
     def failed(

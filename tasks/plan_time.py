@@ -1,6 +1,6 @@
-"""Stage: work -> how long it will take, said before it starts; with a time limit, the steps that fit.
+"""Stages: with a time limit, the steps that fit it; and how long the work will take, said before it starts.
 
-In: the work and the manifests. Out: the work, with fewer steps in an epoch where the limit wants it, and the forecast.
+In: the work and the manifests. Out: the work, with fewer steps in an epoch where the limit wants it; the forecast.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import hashlib
 import importlib.metadata
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 
 from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -26,57 +26,44 @@ from tasks.store import recall, remember
 from tasks.worker import Worker
 
 
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """The work that fits, and what it is expected to take; None where it is too little to be worth measuring."""
+@task(name="keep-time-limit", cache_policy=NO_CACHE)
+def keep_time_limit(
+    worker: Worker, work: Work, manifests: Mapping[str, DiseaseManifest], *, spent_s: float
+) -> Work:
+    """Return the work with the steps that the time limit of the request leaves room for.
 
-    work: Work
-    forecast: Forecast | None
-
-
-@task(name="plan-time", cache_policy=NO_CACHE)
-def plan_time(
-    worker: Worker,
-    work: Work,
-    manifests: Mapping[str, DiseaseManifest],
-    *,
-    limit_s: float | None,
-    spent_s: float,
-) -> Timed:
-    """Say how long the training of these diseases will take, and cut its steps to a time limit.
-
-    What a limit was found to leave room for is kept: the same command trains the same steps again, and goes on
-    with a training that was broken off.
+    What it was found to leave room for is kept: the same command trains the same steps again, and goes on with a
+    training that was broken off.
 
     Args:
         worker: the process that holds TensorFlow.
         work: what is to be done.
-        manifests: of the diseases that are trained.
-        limit_s: seconds that the run may take; None for no limit.
-        spent_s: seconds that it has taken.
+        manifests: of all diseases that could be trained, those that turn out to be unchanged too.
+        spent_s: seconds that the run has taken.
 
     Raises:
         TimeLimitTooShort: one step in each epoch is too many.
     """
-    if not manifests or (limit_s is None and not work.figures.trainable_layers and not _is_live(work)):
-        return Timed(work, None)
-    pace = _pace(worker, work)
-    opened: dict[SpaceKey, Space] = {}
-    if limit_s is not None:
-        work = _with_steps(work, _steps(work, manifests, pace, limit_s, spent_s, opened))
-    forecast = _forecast(work, manifests, pace, opened)
+    minutes = work.request.time_limit
+    if not manifests or minutes is None:
+        return work
+    return _with_steps(work, _steps(worker, work, manifests, 60 * minutes, spent_s))
+
+
+@task(name="forecast-time", cache_policy=NO_CACHE)
+def forecast_time(worker: Worker, work: Work, manifests: Mapping[str, DiseaseManifest]) -> Forecast | None:
+    """Say how long the training of these diseases will take; None where it is too little to be worth measuring."""
+    is_short = work.request.time_limit is None and not work.figures.trainable_layers and not _is_live(work)
+    if not manifests or is_short:
+        return None
+    forecast = _forecast(work, manifests, _pace(worker, work), {})
     get_run_logger().info("Expected: %s.", forecast.sentence())
     expect(forecast)
-    return Timed(work, forecast)
+    return forecast
 
 
 def _steps(
-    work: Work,
-    manifests: Mapping[str, DiseaseManifest],
-    pace: Pace,
-    limit_s: float,
-    spent_s: float,
-    opened: dict[SpaceKey, Space],
+    worker: Worker, work: Work, manifests: Mapping[str, DiseaseManifest], limit_s: float, spent_s: float
 ) -> int:
     asked = [limit_s, work.request.seed, work.figures.model_dump()]
     asked.append({key: manifest.digest for key, manifest in manifests.items()})
@@ -84,6 +71,8 @@ def _steps(
     known = recall(work.settings.home, "steps", key)
     if known is not None:
         return int(json.loads(known))
+    pace = _pace(worker, work)
+    opened: dict[SpaceKey, Space] = {}
     steps = steps_that_fit(
         lambda steps: _forecast(_with_steps(work, steps), manifests, pace, opened),
         most=work.figures.steps_per_epoch,

@@ -17,8 +17,10 @@ from typing import Any
 from prefect import task
 from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
+from prefect.runtime import flow_run
 
 from data_checks.report import Verdict
+from tasks.code_digest import code_digest
 from tasks.compute import Trained
 from tasks.core.errors import TrackingError
 from tasks.core.metrics import Estimate
@@ -48,16 +50,44 @@ class Recorded:
     duration_s: float
 
 
+@task(name="connect", cache_policy=NO_CACHE)
+def connect(uri: str, artifact_root: Path | None) -> Tracker:
+    """Connect to MLflow, ahead of whatever is asked of it.
+
+    Raises:
+        TrackingError: MLflow cannot be reached or written.
+    """
+    return open_tracker(uri, artifact_root)
+
+
 @task(name="open-run", cache_policy=NO_CACHE)
 def open_run(uri: str, artifact_root: Path | None, name: str, profile: str | None = None) -> Recording:
     """Connect to MLflow and start the run of a flow; a `train-all` also says with which profile.
+
+    A flow run that is tried again goes on with the run that it had.
 
     Raises:
         TrackingError: MLflow cannot be reached or written.
     """
     tracker = open_tracker(uri, artifact_root)
     tags = {**_TAGS, "radtrain.profile": profile} if profile else _TAGS
+    if flow_run.id:
+        tags = {**tags, "radtrain.flow_run": flow_run.id}
+        earlier = own_run(tracker, flow_run.id)
+        if earlier is not None:
+            tracker.reopen_run(earlier)
+            return Recording(tracker, earlier)
     return Recording(tracker, tracker.start_run(name, tags=tags))
+
+
+def own_run(tracker: Tracker, flow_run_id: str) -> str | None:
+    """Return the id of the run that a flow run opened when it was tried before; None where it was not.
+
+    Raises:
+        TrackingError: MLflow cannot be reached.
+    """
+    found = next(iter(tracker.search_runs(tags={"radtrain.flow_run": flow_run_id})), None)
+    return None if found is None else found.run_id
 
 
 @task(name="end-run", cache_policy=NO_CACHE)
@@ -121,7 +151,8 @@ def close_run(
     Raises:
         TrackingError: MLflow cannot be reached or written.
     """
-    completed = [outcome for outcome in outcomes if outcome.state == "completed"]
+    unchanged = [outcome.disease for outcome in outcomes if outcome.state == "unchanged"]
+    completed = [outcome for outcome in outcomes if outcome.state != "failed"]
     failed = [outcome.disease for outcome in outcomes if outcome.state == "failed"]
     recording.tracker.log(
         recording.run_id,
@@ -137,20 +168,26 @@ def close_run(
             **{f"test/auroc/{outcome.disease}": outcome.test["auroc"].value for outcome in completed},
             **costs,
             "diseases_completed": len(completed),
+            "diseases_unchanged": len(unchanged),
             "diseases_failed": len(failed),
         },
-        tags={"radtrain.failed": ", ".join(failed)} if failed else None,
+        tags={
+            name: ", ".join(keys)
+            for name, keys in {"radtrain.failed": failed, "radtrain.unchanged": unchanged}.items()
+            if keys
+        },
     )
     recording.tracker.end_run(recording.run_id, completed=not failed)
 
 
-def abandon_run(opening: PrefectFuture[Recording]) -> None:
-    """End the parent run as failed, if it was started: no run stays "running" for ever."""
+def abandon_run(opening: PrefectFuture[Recording], error: BaseException) -> None:
+    """End the parent run as failed, or as killed where somebody stopped it: no run stays "running" for ever."""
     opening.wait()
     if opening.state.is_completed():
         recording = opening.result()
+        status = "FAILED" if isinstance(error, Exception) else "KILLED"
         with contextlib.suppress(TrackingError):  # the fault that led here is the one to tell
-            recording.tracker.end_run(recording.run_id, completed=False)
+            recording.tracker.abandon_run(recording.run_id, status=status, cause=type(error).__name__)
 
 
 def _log_disease(
@@ -184,7 +221,9 @@ def _tags(plan: Plan, trained: Trained) -> dict[str, str]:
         "radtrain.profile": plan.profile,
         "radtrain.manifest": plan.manifest_digest,
         "radtrain.plan": plan.digest(),
+        "radtrain.code": code_digest(),
         "radtrain.trained": trained.digest,
+        **({"radtrain.retried": trained.retried} if trained.retried else {}),
     }
 
 

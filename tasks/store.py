@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +30,8 @@ import pyarrow.parquet as pq
 from data_checks.images.image_facts import DECODER
 from tasks.core.errors import StorageError
 
+#: How often somebody who waits for another process looks again.
+_POLL_S = 0.05
 #: What the operating system says when a place cannot be written, and what to do about it.
 _REMEDIES = {
     errno.ENOSPC: "free some space, remove cached features (radtrain cache prune), or name another --home DIR",
@@ -82,18 +85,27 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> Path:
 
 
 @contextlib.contextmanager
-def alone(lock: Path) -> Iterator[None]:
-    """Keep other processes out of a piece of work for as long as the context lasts.
+def alone(lock: Path, *, check: Callable[[], None] | None = None) -> Iterator[Callable[[], None]]:
+    """Keep other processes out of a piece of work for as long as the context lasts, or until what it yields is called.
 
     Args:
         lock: file that stands for the work; let go by the system when the process ends, however it ends.
+        check: called again and again while another process is at it; waiting ends if it raises.
     """
     with writing(lock):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
+        file = lock.open("a")
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        while check is not None:
+            check()
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(_POLL_S)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield lambda: fcntl.flock(file, fcntl.LOCK_UN)
 
 
 def write_json(path: Path, content: Any) -> Path:

@@ -236,6 +236,19 @@ class Tracker:
         with _tracking(self.uri):
             self.client.set_terminated(run_id, "FINISHED" if completed else "FAILED")
 
+    def reopen_run(self, run_id: str) -> None:
+        """Take up a run that was ended, or that nobody ended."""
+        with _tracking(self.uri):
+            self.client.update_run(run_id, status="RUNNING")
+            if "radtrain.cause" in self.client.get_run(run_id).data.tags:
+                self.client.delete_tag(run_id, "radtrain.cause")
+
+    def abandon_run(self, run_id: str, *, status: str, cause: str) -> None:
+        """End a run that did not come to its end, as FAILED or KILLED, with the reason in a word or two."""
+        with _tracking(self.uri):
+            self.client.set_tag(run_id, "radtrain.cause", cause)
+            self.client.set_terminated(run_id, status)
+
 
 @functools.lru_cache(maxsize=8)
 def open_tracker(uri: str, artifact_root: Path | None) -> Tracker:
@@ -293,7 +306,7 @@ def _tracking(uri: str) -> Iterator[None]:
         ) from error
 
 
-def _making_tables(uri: str) -> contextlib.AbstractContextManager[None]:
+def _making_tables(uri: str) -> contextlib.AbstractContextManager[object]:
     """Keep other processes from making the tables of a new SQLite database at the same time.
 
     MLflow makes them without a lock of its own: of two processes, one would fail.

@@ -5,9 +5,10 @@ In: one disease's manifest and the features. Out: its folder of the run with pla
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from prefect import task
+from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from tasks.checkpoints import checkpoint_folder
@@ -15,25 +16,49 @@ from tasks.compute import Trained, explain_death, train
 from tasks.core.plan import Plan
 from tasks.feature_spaces import FeatureSpaces
 from tasks.store import write_json
-from tasks.worker import Worker, WorkerDied
+from tasks.worker import RequestDropped, Worker, WorkerDied
 
 
 @task(name="train-classifier", task_run_name="train {plan.disease}", cache_policy=NO_CACHE)
 def train_classifier(
-    worker: Worker, plan: Plan, folder: Path, manifest: Path, spaces: FeatureSpaces, home: Path
+    worker: Worker,
+    plan: Plan,
+    folder: Path,
+    manifest: Path,
+    spaces: FeatureSpaces,
+    home: Path,
+    limit_s: float,
 ) -> Trained:
-    """Train one classifier; a training of this plan that was broken off goes on.
+    """Train one classifier; a training of this plan that was broken off goes on, and one that dies is tried once more.
+
+    Args:
+        worker: the process that holds TensorFlow.
+        plan: what to train.
+        folder: of the disease, in the run's folder.
+        manifest: file of the manifest.
+        spaces: where its features are.
+        home: the home folder, for checkpoints.
+        limit_s: seconds that each try may take.
 
     Raises:
-        OutOfMemory: a step takes more than there is; or its process was killed, which is likely for that reason.
+        OutOfMemory: a step takes more than there is; or its process was killed twice, which is likely for that reason.
         TrainingDiverged: the loss is not finite.
-        WorkerDied: the process that trained was ended.
+        WorkerDied: the process that trained was ended, twice.
         StorageError: the home folder cannot be written.
     """
     write_json(folder / "plan.json", plan.to_json())
+    checkpoints = checkpoint_folder(home, plan.digest())
     try:
-        return worker.ask(train, folder, manifest, spaces, checkpoint_folder(home, plan.digest()))
+        answer = worker.ask_twice(limit_s, train, folder, manifest, spaces, checkpoints)
+    except RequestDropped:
+        raise
     except WorkerDied as death:
         if not death.killed:
             raise
         raise worker.ask(explain_death, plan, spaces.backbone, death.cause) from death
+    if answer.death is None:
+        return answer.value
+    get_run_logger().warning(
+        "%s was tried twice: the first training ended by %s.", plan.disease, answer.death.cause
+    )
+    return replace(answer.value, retried=answer.death.cause)

@@ -12,27 +12,56 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, Generic, ParamSpec, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
 from tasks.core.errors import RadtrainError
-from tasks.store import writing
+from tasks.lifeline import die_with_parent
+from tasks.measure_machine import peak_memory
+from tasks.store import alone, writing
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+
+
+#: How often a request looks whether it was dropped, has run too long, and how much memory its process has.
+_LOOK_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """What a request gave, and what its first try died of, if it took two."""
+
+    value: T
+    death: WorkerDied | None
 
 
 class Worker:
-    """One process with TensorFlow, kept over requests; a request whose process dies raises, the next gets a new one."""
+    """One process with TensorFlow, kept over requests; a request whose process dies raises, the next gets a new one.
 
-    def __init__(self, pool: ProcessPool) -> None:
-        self._pool = pool
+    Args:
+        start: starts a pool of one process.
+        pid: where that process writes its number.
+        turns: folder of the locks by which the runs of one home folder take turns; None for a run that has the
+            machine to itself.
+    """
+
+    def __init__(self, start: Callable[[], ProcessPool], pid: Any, turns: Path | None) -> None:
+        self._start, self._pid, self._turns = start, pid, turns
+        self._pool = start()
         self._asked: set[Future[Any]] = set()
+        self._drops = 0
+        self._changing, self._computing = threading.Lock(), threading.Lock()
 
     def ask(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function of `tasks/compute.py` there, and return what it returns or raise what it raises.
@@ -40,25 +69,108 @@ class Worker:
         Raises:
             WorkerDied: the process ended in the middle of it, or the request was dropped.
         """
-        future = self._pool.schedule(work, args=list(args), kwargs=dict(kwargs))
-        self._asked.add(future)
+        return self._ask(None, work, *args, **kwargs)
+
+    def ask_twice(
+        self, limit_s: float | None, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> Answer[R]:
+        """Ask, and ask once more where the process ended or overran its limit: a death may have been an accident.
+
+        Args:
+            limit_s: seconds that each try may take once its turn has come; None for no limit.
+            work: as for `ask`; what it does is done twice without harm.
+            *args: of the function.
+            **kwargs: of the function.
+
+        Raises:
+            WorkerDied: it ended in the second try as well, or the request was dropped.
+        """
         try:
-            return future.result()
-        except ProcessExpired as death:
-            raise WorkerDied(_cause(death.exitcode), killed=death.exitcode == -signal.SIGKILL) from death
-        except CancelledError as stop:
-            raise WorkerDied("it was stopped with the run") from stop
-        finally:
-            self._asked.discard(future)
+            return Answer(self._ask(limit_s, work, *args, **kwargs), None)
+        except RequestDropped:
+            raise
+        except WorkerDied as death:
+            return Answer(self._ask(limit_s, work, *args, **kwargs), death)
 
     def tell(self, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Have a function run there ahead of time; whether it fails is found out by whoever needs its result."""
-        self._pool.schedule(work, args=list(args), kwargs=dict(kwargs))
+        self._schedule(work, *args, **kwargs)
+
+    def process_id(self) -> int:
+        """Return the number of the process that is there now; 0 before the first."""
+        return self._pid.value
 
     def drop_requests(self) -> None:
         """End whatever the process does, and tell who waits for it; a thread that waits would keep the others."""
+        self._drops += 1
         for future in tuple(self._asked):
             future.cancel()
+
+    def stop(self) -> None:
+        """End the process."""
+        self._pool.stop()
+        self._pool.join()
+
+    def _ask(self, limit_s: float | None, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        drops = self._drops
+        with self._turn(drops):
+            future = self._schedule(work, *args, **kwargs)
+            self._asked.add(future)
+            try:
+                return self._wait(future, drops, limit_s)
+            finally:
+                self._asked.discard(future)
+
+    def _schedule(self, work: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
+        with self._changing:
+            try:
+                return self._pool.schedule(work, args=list(args), kwargs=dict(kwargs))
+            except RuntimeError:  # a process that dies while nothing is asked of it breaks its pool
+                self._pool.stop()
+                self._pool.join()
+                self._pool = self._start()
+                return self._pool.schedule(work, args=list(args), kwargs=dict(kwargs))
+
+    def _wait(self, future: Future[Any], drops: int, limit_s: float | None) -> Any:
+        """Return the result of a request. Seconds are counted by a clock that nobody sets."""
+        began, memory = time.monotonic(), peak_memory(self._pid.value) or 0
+        while not wait([future], timeout=_LOOK_S).done:
+            memory = peak_memory(self._pid.value) or memory
+            if limit_s is not None and time.monotonic() - began > limit_s:
+                future.cancel()
+                break
+        try:
+            return future.result()
+        except ProcessExpired as death:
+            raise WorkerDied(
+                _cause(death.exitcode), killed=death.exitcode == -signal.SIGKILL, memory=memory
+            ) from death
+        except BrokenProcessPool as death:
+            raise WorkerDied("it ended before it could begin", memory=memory) from death
+        except CancelledError as stop:
+            if self._drops == drops:
+                raise WorkerDied(f"its limit of {limit_s:.0f} s ran out", memory=memory) from stop
+            raise RequestDropped() from stop
+
+    @contextlib.contextmanager
+    def _turn(self, drops: int) -> Iterator[None]:
+        """Wait until no other request computes, of this run or of another one of the same home folder."""
+        with self._computing:
+            if self._turns is None:
+                self._require(drops)
+                yield
+                return
+            # Whoever is next holds the first lock while it waits for the second, so that two runs alternate.
+            with (
+                alone(self._turns / "next", check=lambda: self._require(drops)) as leave_the_door,
+                alone(self._turns / "cores", check=lambda: self._require(drops)),
+            ):
+                leave_the_door()
+                yield
+
+    def _require(self, drops: int) -> None:
+        if self._drops != drops:
+            raise RequestDropped()
 
 
 class WorkerDied(RadtrainError):
@@ -67,30 +179,40 @@ class WorkerDied(RadtrainError):
     Args:
         cause: by what.
         killed: by a SIGKILL, as the system does where memory runs out.
+        memory: bytes that it had taken at most; 0 where that was not seen.
     """
 
-    def __init__(self, cause: str, *, killed: bool = False) -> None:
-        self.cause, self.killed = cause, killed
+    def __init__(self, cause: str, *, killed: bool = False, memory: int = 0) -> None:
+        at = f", having taken {memory / 2**30:.2f} GiB" if memory else ""
+        self.cause, self.killed = f"{cause}{at}", killed
         super().__init__(
-            f"The TensorFlow process ended: {cause}.",
+            f"The TensorFlow process ended: {self.cause}.",
             expected="a process that lives until its work is done",
             fix="run the same command again: what was computed is kept; if it was out of memory, close other "
             "programs or name fewer diseases",
         )
 
 
+class RequestDropped(WorkerDied):
+    """The run that a request belongs to was stopped."""
+
+    def __init__(self) -> None:
+        super().__init__("it was stopped with the run")
+
+
 _ambient: ContextVar[Worker | None] = ContextVar("radtrain_worker", default=None)
 
 
 @contextlib.contextmanager
-def start_worker(log: Path | None = None) -> Iterator[Worker]:
+def start_worker(home: Path | None = None) -> Iterator[Worker]:
     """Start the process at once, in the background; it ends with the context.
 
     Within the context, starting once more gives the same one: the command line starts it beside its own
     imports, and the flow, which must do without a command line, finds it there.
 
     Args:
-        log: file that takes what TensorFlow writes to stderr, its last words included; None leaves it there.
+        home: the home folder: what TensorFlow writes to stderr goes to a log there, its last words included, and
+            the runs that share it compute in turns. None leaves stderr where it is, and waits for nobody.
 
     Raises:
         StorageError: the log cannot be written.
@@ -103,7 +225,8 @@ def start_worker(log: Path | None = None) -> Iterator[Worker]:
             running.drop_requests()
             raise
         return
-    with fresh_worker(log, _import_all) as worker:
+    log, turns = (None, None) if home is None else (home / "logs" / "worker.log", home / "turns")
+    with fresh_worker(log, _import_all, turns=turns) as worker:
         token = _ambient.set(worker)
         try:
             yield worker
@@ -112,12 +235,15 @@ def start_worker(log: Path | None = None) -> Iterator[Worker]:
 
 
 @contextlib.contextmanager
-def fresh_worker(log: Path | None, prepare: Callable[[], object]) -> Iterator[Worker]:
+def fresh_worker(
+    log: Path | None, prepare: Callable[[], object], *, turns: Path | None = None
+) -> Iterator[Worker]:
     """Start a process whatever others there are, for what must have one to itself; it ends with the context.
 
     Args:
-        log: as for `start_worker`.
+        log: file that takes what it writes to stderr; None leaves that where it is.
         prepare: what it does before it serves its first request.
+        turns: as for `Worker`.
 
     Raises:
         StorageError: the log cannot be written.
@@ -127,13 +253,18 @@ def fresh_worker(log: Path | None, prepare: Callable[[], object]) -> Iterator[Wo
             log.parent.mkdir(parents=True, exist_ok=True)
             log.touch()
     spawn = multiprocessing.get_context("spawn")
-    pool = ProcessPool(max_workers=1, context=spawn, initializer=_warm_up, initargs=[log, prepare])
-    try:
+    pid = spawn.Value("i", 0)
+
+    def start() -> ProcessPool:
+        pool = ProcessPool(max_workers=1, context=spawn, initializer=_warm_up, initargs=[log, prepare, pid])
         pool.schedule(os.getpid)  # pebble starts its process with the first request
-        yield Worker(pool)
+        return pool
+
+    worker = Worker(start, pid, turns)
+    try:
+        yield worker
     finally:
-        pool.stop()
-        pool.join()
+        worker.stop()
 
 
 def import_tensorflow() -> None:
@@ -147,7 +278,9 @@ def _import_all() -> None:
     from mlflow import tensorflow  # noqa: F401
 
 
-def _warm_up(log: Path | None, prepare: Callable[[], object]) -> None:
+def _warm_up(log: Path | None, prepare: Callable[[], object], pid: Any) -> None:
+    die_with_parent(signal.SIGKILL)
+    pid.value = os.getpid()
     if log is not None:
         with log.open("ab") as file:
             os.dup2(file.fileno(), sys.stderr.fileno())

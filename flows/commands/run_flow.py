@@ -53,7 +53,7 @@ def run_flow(
     from tasks.worker import start_worker
 
     wait_for_server = start_prefect_server(settings.home)
-    with start_worker(settings.home / "logs" / "worker.log"):
+    with start_worker(settings.home):
         # Quiet on the console only: the server still gets every line.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         from flows.terminal import following

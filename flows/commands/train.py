@@ -34,13 +34,28 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--time-limit", type=minutes, metavar="MINUTES", help="take fewer steps, so that the run fits"
     )
+    parser.add_argument(
+        "--training-limit",
+        type=minutes,
+        metavar="MINUTES",
+        help="end a training that takes longer, and try it once more (ten times what is expected)",
+    )
+    parser.add_argument("--force", action="store_true", help="train again what has not changed since a run")
     parser.set_defaults(run=run)
 
 
 def run(said: argparse.Namespace) -> int:
     """Train as said, and return the exit code."""
     settings = read_settings(os.environ, data=said.data, home=said.home, catalog=said.catalog)
-    return train(said, settings, profile=said.profile, diseases=said.disease, time_limit=said.time_limit)
+    return train(
+        said,
+        settings,
+        profile=said.profile,
+        diseases=said.disease,
+        time_limit=said.time_limit,
+        training_limit=said.training_limit,
+        force=said.force,
+    )
 
 
 def train(
@@ -50,6 +65,8 @@ def train(
     profile: str,
     diseases: list[str] | None,
     time_limit: float | None = None,
+    training_limit: float | None = None,
+    force: bool = False,
 ) -> int:
     """Run the flow `train-all`, print its report, and return the exit code.
 
@@ -59,6 +76,8 @@ def train(
         profile: key of the catalog.
         diseases: keys of the catalog; None for all.
         time_limit: minutes that the run may take; None for no limit.
+        training_limit: minutes after which one training is ended; None for many times what is expected.
+        force: train again what has not changed.
 
     Raises:
         RadtrainError: nothing could be trained.
@@ -75,6 +94,8 @@ def train(
             "seed": said.seed,
             "overrides": overrides,
             "time_limit": time_limit,
+            "training_limit": training_limit,
+            "force": force,
             **places(settings),
         },
     )

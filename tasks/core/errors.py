@@ -97,6 +97,12 @@ class TimeLimitTooShort(RadtrainError):
     exit_code = 18
 
 
+class AlreadyRunning(RadtrainError):
+    """Another run is at the same work."""
+
+    exit_code = 19
+
+
 EXIT_CODES: dict[int, str] = {
     0: "all that was asked for was done, or passed",
     1: "a disease failed in training or evaluation",
@@ -110,6 +116,7 @@ EXIT_CODES: dict[int, str] = {
     16: "the Prefect server does not answer",
     17: "comparison: the runs that were asked for cannot be compared",
     18: "time limit: not even one step of training fits",
+    19: "another run is at the same work",
     130: "stopped by the user",
 }
 

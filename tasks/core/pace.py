@@ -14,6 +14,10 @@ from tasks.core.errors import TimeLimitTooShort
 DISEASE_S = 2.0
 #: Of a time limit, kept back: a shared machine is not always as fast as it was when it was measured.
 MARGIN = 0.1
+#: Of what a run is expected to take, what one training may: ten times is no bad moment of a machine any more.
+_PATIENCE = 10
+#: Seconds that any training may take, and those that a step of one may of which nothing is expected (0.005, docs/LOG.md).
+_LEAST_S, _STEP_S = 600.0, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,17 @@ class Forecast:
             f"({duration(self.features_s)}), {self.steps} steps of training ({duration(self.training_s)}), "
             f"scores and files ({duration(self.rest_s)})"
         )
+
+
+def training_limit_s(forecast: Forecast | None, *, steps: int) -> float:
+    """Return the seconds after which a training is taken to hang.
+
+    Args:
+        forecast: of the run; None where it was too little to be worth measuring.
+        steps: of the training.
+    """
+    expected = steps * _STEP_S if forecast is None else _PATIENCE * forecast.seconds
+    return max(_LEAST_S, expected)
 
 
 def steps_that_fit(forecast: Callable[[int], Forecast], *, most: int, limit_s: float, spent_s: float) -> int:

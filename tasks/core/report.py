@@ -21,7 +21,7 @@ class Outcome:
 
     Attributes:
         disease: key of the catalog.
-        state: completed, or failed.
+        state: completed, failed, or unchanged: an earlier run did just this and its results stand.
         reason: why it failed and how to mend it, for the local reader: it may name folders.
         cause: the same as codes, for logs, tags and states.
         repeat: the command that trains this disease again.
@@ -32,11 +32,13 @@ class Outcome:
         seconds: of its own training, evaluation and logging.
         features_cached: share of its images whose features were there before the run, 0-1.
         findings: what the checks found.
-        run_id: its MLflow run; None where nothing could be logged.
+        run_id: its MLflow run, of an unchanged one the earlier; None where nothing could be logged.
+        since: when that earlier run was; empty for any other state.
+        retried: what its first training died of; empty where it took one.
     """
 
     disease: str
-    state: Literal["completed", "failed"]
+    state: Literal["completed", "unchanged", "failed"]
     reason: str = ""
     cause: str = ""
     repeat: str = ""
@@ -48,6 +50,8 @@ class Outcome:
     features_cached: float = 0.0
     findings: tuple[Finding, ...] = ()
     run_id: str | None = None
+    since: str = ""
+    retried: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """Return the disease's part of `--json`."""
@@ -64,6 +68,8 @@ class Outcome:
             "features_cached": round(self.features_cached, 4),
             "findings": [finding.to_json() for finding in self.findings],
             "run_id": self.run_id,
+            "unchanged_since": self.since or None,
+            "retried": self.retried or None,
         }
 
 
@@ -72,7 +78,7 @@ class Report:
     """What became of a run.
 
     Attributes:
-        run_id: the parent run in MLflow.
+        run_id: the parent run in MLflow; where nothing had changed, that of the newest of the earlier runs.
         profile: key of the catalog.
         outcomes: one per disease, in catalog order.
         seconds: of the whole flow.
@@ -93,6 +99,14 @@ class Report:
         """Return the diseases that did not complete."""
         return [outcome for outcome in self.outcomes if outcome.state == "failed"]
 
+    def unchanged(self) -> list[Outcome]:
+        """Return the diseases whose earlier results stand."""
+        return [outcome for outcome in self.outcomes if outcome.state == "unchanged"]
+
+    def is_unchanged(self) -> bool:
+        """Tell whether there was nothing to do."""
+        return bool(self.outcomes) and len(self.unchanged()) == len(self.outcomes)
+
     def exit_code(self) -> int:
         """Return 0, or the code of the gravest failure: a cause that spoils other runs too comes first."""
         codes = {outcome.exit_code for outcome in self.failed()}
@@ -101,9 +115,14 @@ class Report:
 
     def message(self) -> str:
         """Return one sentence for the state of the flow: what completed, and each failure with its reason."""
-        done = len(self.outcomes) - len(self.failed())
-        said = f"{done} of {len(self.outcomes)} diseases completed."
         off = [f"Skipped, switched off in the catalog: {', '.join(self.skipped)}."] if self.skipped else []
+        if self.is_unchanged():
+            newest = max(outcome.since for outcome in self.outcomes)
+            said = f"Nothing changed since run {self.run_id} of {newest}: its {len(self.outcomes)} diseases stand."
+            return " ".join([said, *off])
+        done = len(self.outcomes) - len(self.failed())
+        kept = f", {len(self.unchanged())} of them unchanged" if self.unchanged() else ""
+        said = f"{done} of {len(self.outcomes)} diseases completed{kept}."
         return " ".join([said, *(f"{o.disease} failed: {o.cause}." for o in self.failed()), *off])
 
     def to_json(self) -> dict[str, Any]:

@@ -70,6 +70,7 @@ def test_the_exit_codes_are_those_that_scripts_rely_on():
         "ServerError": 16,
         "ComparisonRefused": 17,
         "TimeLimitTooShort": 18,
+        "AlreadyRunning": 19,
     }
 
 

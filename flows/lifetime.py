@@ -1,0 +1,34 @@
+"""The life of a flow run: seen to be alive while it lasts, alone at its work, and never "running" after its end."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from prefect.runtime import flow_run
+
+from tasks.core.settings import Settings
+from tasks.end_lost_runs import end_lost_runs
+from tasks.lifeline import alive, alone_at
+from tasks.store import prepare_home
+
+
+@contextlib.contextmanager
+def lifetime(settings: Settings, work: str | None = None) -> Iterator[None]:
+    """Prepare the home folder, see lost runs to their end, and hold the locks of this one.
+
+    Args:
+        settings: where things are.
+        work: key of what only one run may be at; None where any number may.
+
+    Raises:
+        AlreadyRunning: another run is at that.
+        StorageError: the home folder cannot be written.
+        TrackingError: MLflow cannot be reached, and a lost run is open there.
+    """
+    home, key = prepare_home(settings.home), flow_run.id
+    with alive(home, key), contextlib.ExitStack() as held:
+        if work is not None:
+            held.enter_context(alone_at(home, work, key))
+        end_lost_runs(settings)
+        yield
