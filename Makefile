@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-CODE   := flows tasks data_checks deployments
+CODE   := flows tasks data_checks deployments infra
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all check format bench lock

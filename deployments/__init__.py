@@ -1,1 +1,1 @@
-"""What is deployed: one deployment of `train-all` per profile of the catalog."""
+"""What a Prefect server is told: which flows can be started by name, with which parameters, and when by themselves."""

@@ -11,12 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from flows.commands import ablate, cache, check, compare, demo, doctor, sweep, train
+from flows.commands import ablate, cache, check, compare, demo, doctor, down, status, sweep, train, up
 from tasks.core.errors import EXIT_CODES, RadtrainError
 from tasks.core.settings import silence
 
 #: In the order of `radtrain --help`.
-COMMANDS = (train, compare, sweep, ablate, check, doctor, demo, cache)
+COMMANDS = (train, compare, sweep, ablate, check, up, status, down, doctor, demo, cache)
 
 
 def main(words: Sequence[str] | None = None) -> int:

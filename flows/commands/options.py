@@ -26,9 +26,14 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_home_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--home`."""
+    parser.add_argument("--home", metavar="DIR", help="folder for caches, runs and databases (RADTRAIN_HOME)")
+
+
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Add `--home`, `--seed`, `--set` (a list, each for `setting`) and `--json`."""
-    parser.add_argument("--home", metavar="DIR", help="folder for caches, runs and databases (RADTRAIN_HOME)")
+    add_home_option(parser)
     parser.add_argument(
         "--seed",
         type=whole(0, 2**31 - 1),

@@ -49,7 +49,7 @@ def run_flow(
 
     prepare_home(settings.home)
 
-    from flows.server import start_prefect_server
+    from infra.temporary_server import start_prefect_server
     from tasks.worker import start_worker
 
     wait_for_server = start_prefect_server(settings.home)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.core.errors import DataNotFound, StorageError
+from tasks.core.errors import DataNotFound, ServerError, StorageError
 
 #: Nothing phones home, whatever a library's default is. Set before any of them is imported.
 QUIET = {
@@ -47,6 +47,9 @@ class Settings:
         catalog: folder with the user's own `diseases.toml` or `profiles.toml`, or None.
         tracking_uri: where MLflow records; SQLite in `home` by default.
         cache_limit: bytes that cached pixels and features may take on disk.
+        database: address of a PostgreSQL server for the stack's databases; None for SQLite in `home`.
+        prefect_port: that the stack's Prefect server listens at.
+        mlflow_port: that its MLflow server listens at.
     """
 
     data: Path | None
@@ -54,6 +57,9 @@ class Settings:
     catalog: Path | None
     tracking_uri: str
     cache_limit: int = DEFAULT_CACHE_GIB * 2**30
+    database: str | None = None
+    prefect_port: int = 4200
+    mlflow_port: int = 5000
 
     @property
     def artifact_root(self) -> Path | None:
@@ -101,7 +107,8 @@ def read_settings(
 
     Args:
         environment: usually `os.environ`; reads RADTRAIN_DATA, RADTRAIN_HOME, RADTRAIN_CATALOG,
-            RADTRAIN_CACHE_GIB and MLFLOW_TRACKING_URI. An empty value counts as not set.
+            RADTRAIN_CACHE_GIB, RADTRAIN_DATABASE_URL, RADTRAIN_PREFECT_PORT, RADTRAIN_MLFLOW_PORT and
+            MLFLOW_TRACKING_URI. An empty value counts as not set.
         data: `--data`.
         home: `--home`.
         catalog: `--catalog`.
@@ -109,6 +116,7 @@ def read_settings(
 
     Raises:
         StorageError: RADTRAIN_CACHE_GIB is no size.
+        ServerError: a port is none.
     """
 
     def path(flag: str | None, name: str) -> Path | None:
@@ -123,7 +131,22 @@ def read_settings(
         catalog=path(catalog, "RADTRAIN_CATALOG"),
         tracking_uri=tracking_uri or environment.get("MLFLOW_TRACKING_URI") or default_tracking_uri(where),
         cache_limit=_cache_limit(environment.get("RADTRAIN_CACHE_GIB") or str(DEFAULT_CACHE_GIB)),
+        database=environment.get("RADTRAIN_DATABASE_URL") or None,
+        prefect_port=_port("RADTRAIN_PREFECT_PORT", environment.get("RADTRAIN_PREFECT_PORT") or "4200"),
+        mlflow_port=_port("RADTRAIN_MLFLOW_PORT", environment.get("RADTRAIN_MLFLOW_PORT") or "5000"),
     )
+
+
+def _port(name: str, said: str) -> int:
+    if not said.isascii() or not said.isdigit() or not 0 < int(said) < 65536:
+        raise ServerError(
+            "A port was not understood.",
+            where=name,
+            expected="a whole number from 1 to 65535",
+            received=said,
+            fix=f"export {name}=4200, or any other port that is free",
+        )
+    return int(said)
 
 
 def _cache_limit(said: str) -> int:

@@ -237,7 +237,7 @@ def test_a_flow_that_is_killed_goes_on_in_a_retry_with_nothing_done_twice(ground
             time.sleep(0.05)
         children = psutil.Process(flow.pid).children(recursive=True)
         flow.kill()
-    gone, living = psutil.wait_procs(children, timeout=20)
+    _, living = psutil.wait_procs(children, timeout=20)
     assert not living
     assert len(done) == 1
     [parent] = [run for run in ground.runs() if run.info.run_id == done[0].data.tags["mlflow.parentRunId"]]

@@ -7,11 +7,8 @@ imports that the run needs anyway, so that it costs no time of its own. Its data
 from __future__ import annotations
 
 import atexit
-import ctypes
 import http.client
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,13 +16,14 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+from infra.processes import free_port
 from tasks.core.addresses import without_secret
 from tasks.core.errors import ServerError
+from tasks.lifeline import die_with_parent
 from tasks.store import writing
 
 #: A new database takes 8 s on two idle cores; a busy machine may need far longer.
 PATIENCE_S = 120.0
-_PR_SET_PDEATHSIG = 1
 
 
 def start_prefect_server(home: Path) -> Callable[[], None]:
@@ -41,7 +39,7 @@ def start_prefect_server(home: Path) -> Callable[[], None]:
     named = os.environ.get("PREFECT_API_URL")
     if named:
         return lambda: _wait(named, patience_s=10.0, process=None, log=None)
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}/api"
     log = home / "prefect" / "temporary-server.log"
     with writing(log):
@@ -55,18 +53,13 @@ def start_prefect_server(home: Path) -> Callable[[], None]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to handle: the flow's last words still need the server
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
     os.environ["PREFECT_API_URL"] = url
     for name in ("NO_PROXY", "no_proxy"):  # no proxy stands between two processes of one machine
         os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
     atexit.register(_stop, process)
     return lambda: _wait(url, patience_s=PATIENCE_S, process=process, log=log)
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end this process when its parent ends, even by kill -9 (Linux, prctl(2))."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _stop(process: subprocess.Popen) -> None:
@@ -97,9 +90,3 @@ def _wait(url: str, *, patience_s: float, process: subprocess.Popen | None, log:
                 "a temporary server is then started for each run",
             )
         time.sleep(0.1)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]

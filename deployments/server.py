@@ -1,0 +1,95 @@
+"""The way to the Prefect server: its work pool, and each deployment as it stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.schedules import CronSchedule
+from prefect.exceptions import ObjectNotFound
+from prefect.workers.process import ProcessWorker
+
+from deployments.planned import Deployment, plan_deployments
+from deployments.schedules import read_schedules
+from infra.stack import POOL
+from tasks.core.catalog import load_catalog
+from tasks.core.errors import CatalogError, ServerError, first_line
+
+
+def register(catalog: Path | None) -> Iterator[str]:
+    """Tell the server every deployment, and yield the name of each.
+
+    Args:
+        catalog: folder of the user's own catalog.
+
+    Raises:
+        CatalogError: the catalog or its schedules are wrong.
+        ServerError: the server does not answer, or refuses.
+    """
+    planned = plan_deployments(load_catalog(catalog))
+    schedules = read_schedules(catalog)
+    _require_known(schedules, planned)
+    with get_client(sync_client=True) as client:
+        try:
+            _make_pool(client)
+            for deployment in planned:
+                _register(client, deployment, schedules.get(deployment.full_name))
+                yield deployment.full_name
+        except httpx.HTTPError as error:
+            raise ServerError(
+                "The Prefect server did not take the deployments.",
+                where=client.api_url,
+                expected="a server of Prefect 3.8 that answers",
+                received=first_line(error),
+                fix="start it (radtrain up), or correct PREFECT_API_URL",
+            ) from error
+
+
+def _make_pool(client: SyncPrefectClient) -> None:
+    try:
+        client.read_work_pool(POOL)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        description = "Runs of radtrain, each a process of the worker's machine."
+        client.create_work_pool(
+            WorkPoolCreate(
+                name=POOL, type=ProcessWorker.type, description=description, base_job_template=template
+            )
+        )
+
+
+def _register(client: SyncPrefectClient, deployment: Deployment, schedule: CronSchedule | None) -> None:
+    new = None
+    try:
+        client.read_deployment_by_name(deployment.full_name)
+    except ObjectNotFound:
+        new = [] if schedule is None else [DeploymentScheduleCreate(schedule=schedule)]
+    client.create_deployment(
+        flow_id=client.create_flow_from_name(deployment.flow.name),
+        name=deployment.name,
+        description=deployment.description,
+        entrypoint=deployment.entrypoint,
+        work_pool_name=POOL,
+        parameters=dict(deployment.parameters),
+        parameter_openapi_schema=dict(deployment.schema),
+        enforce_parameter_schema=True,
+        tags=list(deployment.tags),
+        schedules=new,
+        pull_steps=[],
+    )
+
+
+def _require_known(schedules: dict[str, CronSchedule], planned: list[Deployment]) -> None:
+    known = [deployment.full_name for deployment in planned]
+    unknown = sorted(set(schedules) - set(known))
+    if unknown:
+        raise CatalogError(
+            "A schedule names no deployment.",
+            where="schedules.toml",
+            expected=", ".join(known),
+            received=", ".join(unknown),
+            fix="correct the name, or remove the line",
+        )

@@ -1,0 +1,275 @@
+"""The stack of this machine: a Prefect server, an MLflow server and a worker, started, looked at and ended together.
+
+    stack/stack.json   stack/lock   logs/{prefect-server,mlflow-server,worker-process}.log
+
+Everything listens on 127.0.0.1. What runs is told by process and not by a file alone, so a file that was left over from
+a lost machine does no harm, and nothing is ended that was not started here.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from infra.databases import databases
+from infra.processes import Process, answers, free_port, last_words, listener, start_process
+from tasks.core.errors import RadtrainError, ServerError
+from tasks.core.settings import Settings
+from tasks.store import alone, prepare_home, read_json, write_json
+
+HOST = "127.0.0.1"
+POOL = "radtrain"
+#: In the order in which they are started.
+NAMES = ("prefect", "mlflow", "worker")
+#: Seconds until each must answer: a new database takes 10 s on two idle cores.
+_PATIENCE_S = 120.0
+_LOOK_S = 0.1
+_LOGS = {"prefect": "prefect-server.log", "mlflow": "mlflow-server.log", "worker": "worker-process.log"}
+_HEALTH = {"prefect": "/api/health", "mlflow": "/health", "worker": "/health"}
+_PORT_OPTIONS = {"prefect": "--prefect-port", "mlflow": "--mlflow-port"}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One part of the stack.
+
+    Attributes:
+        name: of NAMES.
+        process: that does it.
+        port: that it listens at.
+    """
+
+    name: str
+    process: Process
+    port: int
+
+    @property
+    def url(self) -> str:
+        """Where it is found."""
+        return f"http://{HOST}:{self.port}"
+
+    def is_healthy(self) -> bool:
+        """Tell whether its process is there and answers."""
+        return self.process.is_running() and answers(self.url + _HEALTH[self.name])
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """What runs, by name."""
+
+    services: Mapping[str, Service]
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables with which `prefect` and `mlflow` find it from any shell."""
+        return {
+            "PREFECT_API_URL": f"{self.services['prefect'].url}/api",
+            "MLFLOW_TRACKING_URI": self.services["mlflow"].url,
+        }
+
+    def links(self) -> dict[str, str]:
+        """Return the pages that people look at."""
+        return {
+            "Prefect": self.services["prefect"].url,
+            "MLflow": f"{self.services['mlflow'].url}/?workflowType=machine_learning",
+        }
+
+    def is_whole(self) -> bool:
+        """Tell whether every part is there."""
+        return set(self.services) == set(NAMES)
+
+
+def running(home: Path) -> Stack:
+    """Return which parts of the stack of a home folder have a process."""
+    try:
+        said = read_json(_file(home))
+        services = {name: Service(name, Process(**one["process"]), one["port"]) for name, one in said.items()}
+    except (
+        FileNotFoundError,
+        ValueError,
+        LookupError,
+        TypeError,
+    ):  # none, or half of one: nothing that can be ended
+        services = {}
+    return Stack({name: one for name, one in services.items() if one.process.is_running()})
+
+
+def up(settings: Settings, environment: Mapping[str, str], *, say: Callable[[str], None]) -> Stack:
+    """Start what does not run yet, register all deployments, and return the stack once all of it answers.
+
+    Args:
+        settings: where things are, and which ports are wanted.
+        environment: usually `os.environ`; runs inherit it.
+        say: takes a line about each thing that is done.
+
+    Raises:
+        ServerError: a port is taken, a part did not come up, or the stack runs at other ports.
+        StorageError: the home folder cannot be written.
+        TrackingError: MLflow's database cannot be made.
+        RadtrainError: the deployments could not be registered.
+    """
+    home = prepare_home(settings.home)
+    with alone(home / "stack" / "lock"):
+        stack = running(home)
+        wanted = {"prefect": settings.prefect_port, "mlflow": settings.mlflow_port}
+        _require_ports(stack, wanted)
+        changed = set(NAMES) - set(stack.services)
+        words = environment_of_runs(settings, environment, wanted)
+        made = databases(settings)
+        if "mlflow" in changed:
+            made.prepare(settings)  # before anything else opens it
+        try:
+            for name in ("prefect", "mlflow"):
+                if name in changed:
+                    say(f"starting {name} at http://{HOST}:{wanted[name]}")
+                    stack = _start(home, stack, name, wanted[name], {**words, **made.environment(name)})
+            for name in ("prefect", "mlflow"):
+                _wait(home, stack.services[name])
+            if changed:
+                say("registering deployments")
+                _register(words)
+            if "worker" in changed:
+                say("starting the worker")
+                port = free_port()
+                healthy = {"PREFECT_WORKER_WEBSERVER_HOST": HOST, "PREFECT_WORKER_WEBSERVER_PORT": str(port)}
+                stack = _start(home, stack, "worker", port, {**words, **healthy})
+            _wait(home, stack.services["worker"])
+        except BaseException:
+            _stop(home, [name for name in NAMES if name in changed], say)
+            raise
+    return stack
+
+
+def down(home: Path, *, say: Callable[[str], None]) -> list[str]:
+    """End what `up` started, the worker first, and return the names of it."""
+    with alone(home / "stack" / "lock"):
+        stack = running(home)
+        _stop(home, list(NAMES), say)
+        return [name for name in NAMES if name in stack.services]
+
+
+def environment_of_runs(
+    settings: Settings, environment: Mapping[str, str], ports: Mapping[str, int]
+) -> dict[str, str]:
+    """Return the environment of the stack's processes: that of the user, with all places made absolute."""
+    said = dict(environment)
+    said.pop("RADTRAIN_DATABASE_URL", None)  # holds a password, and runs need the two servers only
+    places = {
+        "RADTRAIN_DATA": settings.data,
+        "RADTRAIN_CATALOG": settings.catalog,
+        "RADTRAIN_HOME": settings.home,
+    }
+    said.update({name: str(place) for name, place in places.items() if place is not None})
+    return {
+        **said,
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), said.get("PATH", os.defpath)]),
+        "PREFECT_HOME": str(settings.home / "prefect"),
+        "PREFECT_API_URL": f"http://{HOST}:{ports['prefect']}/api",
+        "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports['mlflow']}",
+        # A run is picked up within a second or two instead of ten, and seen to be alive twice a minute.
+        "PREFECT_WORKER_QUERY_SECONDS": said.get("PREFECT_WORKER_QUERY_SECONDS", "2"),
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": said.get("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30"),
+        "NO_PROXY": ",".join(filter(None, (said.get("NO_PROXY"), HOST))),
+        "no_proxy": ",".join(filter(None, (said.get("no_proxy"), HOST))),
+    }
+
+
+def _words(name: str, port: int, home: Path) -> list[str]:
+    prefect = [sys.executable, "-m", "prefect"]
+    place = ["--host", HOST, "--port", str(port)]
+    return {
+        "prefect": [*prefect, "server", "start", *place],
+        "mlflow": [
+            *[sys.executable, "-m", "mlflow", "server", *place, "--workers", "1"],
+            *["--artifacts-destination", (home / "mlartifacts").as_uri()],
+        ],
+        "worker": [
+            *[*prefect, "worker", "start", "--pool", POOL, "--type", "process", "--name", "this-machine"],
+            *["--with-healthcheck", "--no-create-pool-if-not-found"],
+        ],
+    }[name]
+
+
+def _start(home: Path, stack: Stack, name: str, port: int, environment: Mapping[str, str]) -> Stack:
+    taken = listener(HOST, port)
+    if taken:
+        option = _PORT_OPTIONS.get(name, "")
+        raise ServerError(
+            f"The port of {name} is taken.",
+            where=f"{HOST}:{port}",
+            expected="a port that nobody listens at",
+            received=taken,
+            fix=f"end that process, or name another port: radtrain up {option} PORT",
+        )
+    process = start_process(_words(name, port, home), environment, home / "logs" / _LOGS[name])
+    stack = Stack({**stack.services, name: Service(name, process, port)})
+    _write(home, stack)
+    return stack
+
+
+def _wait(home: Path, service: Service) -> None:
+    ends = time.monotonic() + _PATIENCE_S
+    while not service.is_healthy():
+        if not service.process.is_running() or time.monotonic() > ends:
+            log = home / "logs" / _LOGS[service.name]
+            raise ServerError(
+                f"The {service.name} of the stack did not come up.",
+                where=service.url,
+                expected=f"an answer at {_HEALTH[service.name]} within {_PATIENCE_S:.0f} s",
+                received=last_words(log) or "nothing",
+                fix=f"mend what its log says, {log}, then radtrain up again",
+            )
+        time.sleep(_LOOK_S)
+
+
+def _register(environment: Mapping[str, str]) -> None:
+    """Have the deployments registered by a process of its own: it imports the flows, and reads their address anew."""
+    words = [sys.executable, "-m", "deployments.register"]
+    done = subprocess.run(  # noqa: S603 - our own words, no shell
+        words, env=dict(environment), check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["nothing"]
+        raise RadtrainError(
+            "The deployments could not be registered.",
+            where=environment["PREFECT_API_URL"],
+            received="\n            ".join(said[-8:]),
+            fix="mend what is said there, then radtrain up again",
+        )
+
+
+def _stop(home: Path, names: list[str], say: Callable[[str], None]) -> None:
+    left = dict(running(home).services)
+    for name in reversed([name for name in names if name in left]):
+        say(f"stopping {name}")
+        if left[name].process.stop():
+            say(f"{name} had to be killed")
+        left.pop(name)
+        _write(home, Stack(left))
+
+
+def _require_ports(stack: Stack, wanted: Mapping[str, int]) -> None:
+    for name, port in wanted.items():
+        if name in stack.services and stack.services[name].port != port:
+            raise ServerError(
+                f"The stack of this home folder runs already, with {name} at another port.",
+                where=stack.services[name].url,
+                expected=f"port {port}",
+                received=f"port {stack.services[name].port}",
+                fix="radtrain down, then radtrain up with the ports that you want; or leave the option out",
+            )
+
+
+def _write(home: Path, stack: Stack) -> None:
+    if stack.services:
+        write_json(_file(home), {name: asdict(one) for name, one in stack.services.items()})
+    else:
+        _file(home).unlink(missing_ok=True)
+
+
+def _file(home: Path) -> Path:
+    return home / "stack" / "stack.json"
