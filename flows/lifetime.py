@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 from prefect.runtime import flow_run
 
 from tasks.core.settings import Settings
 from tasks.end_lost_runs import end_lost_runs
-from tasks.lifeline import alive, alone_at
+from tasks.lifeline import alive, alone_at, die_with_parent
 from tasks.store import prepare_home
 
 
@@ -26,6 +27,8 @@ def lifetime(settings: Settings, work: str | None = None) -> Iterator[None]:
         StorageError: the home folder cannot be written.
         TrackingError: MLflow cannot be reached, and a lost run is open there.
     """
+    if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker started this process: nobody else could cancel it
+        die_with_parent()
     home, key = prepare_home(settings.home), flow_run.id
     with alive(home, key), contextlib.ExitStack() as held:
         if work is not None:

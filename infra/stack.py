@@ -20,6 +20,7 @@ from infra.databases import databases
 from infra.processes import Process, answers, free_port, last_words, listener, start_process
 from tasks.core.errors import RadtrainError, ServerError
 from tasks.core.settings import Settings
+from tasks.lifeline import has_lost
 from tasks.store import alone, prepare_home, read_json, write_json
 
 HOST = "127.0.0.1"
@@ -129,7 +130,7 @@ def up(settings: Settings, environment: Mapping[str, str], *, say: Callable[[str
                     stack = _start(home, stack, name, wanted[name], {**words, **made.environment(name)})
             for name in ("prefect", "mlflow"):
                 _wait(home, stack.services[name])
-            if changed:
+            if changed or has_lost(home):
                 say("registering deployments")
                 _register(words)
             if "worker" in changed:

@@ -51,7 +51,7 @@ def evaluate_classifier(
 ) -> Evaluated:
     """Measure one classifier on the test rows at the operating point that validation rows fixed."""
     rows = read_rows(manifest.path, "test")
-    scores, scoring_s = worker.ask_twice(None, score, folder, spaces, rows.images).value
+    scores, scoring_s = worker.ask_soon(score, folder, spaces, rows.images)
     began = time.perf_counter()
     point = trained.operating_point
     estimates = measure(rows.labels, scores, rows.groups, threshold=point.threshold, seed=plan.seed)

@@ -15,7 +15,7 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,7 +83,15 @@ def alone_at(home: Path, work: str, key: str) -> Iterator[None]:
         yield
 
 
-def lost(home: Path) -> Iterator[str]:
+def has_lost(home: Path) -> bool:
+    """Tell whether a run was lost that nobody has dealt with."""
+    looking = lost(home)
+    found = next(looking, None) is not None
+    looking.close()
+    return found
+
+
+def lost(home: Path) -> Generator[str, None, None]:
     """Yield the key of every run that was lost, and forget it once whoever asked has dealt with it and goes on.
 
     While one is dealt with nobody else is given it, nor can it start anew.

@@ -76,6 +76,9 @@ def open_run(uri: str, artifact_root: Path | None, name: str, profile: str | Non
         earlier = own_run(tracker, flow_run.id)
         if earlier is not None:
             tracker.reopen_run(earlier)
+            for below in list(tracker.search_runs(tags={"mlflow.parentRunId": earlier})):
+                if below.status == "RUNNING":
+                    tracker.abandon_run(below.run_id, status="KILLED", cause="lost")
             return Recording(tracker, earlier)
     return Recording(tracker, tracker.start_run(name, tags=tags))
 

@@ -46,6 +46,42 @@ class Answer(Generic[T]):
     death: WorkerDied | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """How a request is to be served: seconds that it may take, and whether it goes before others."""
+
+    limit_s: float | None = None
+    is_urgent: bool = False
+
+
+class _Door:
+    """Lets one request of a run through at a time, the urgent ones first."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._is_open, self._urgent = True, 0
+
+    @contextlib.contextmanager
+    def pass_through(self, is_urgent: bool, *, check: Callable[[], None]) -> Iterator[None]:
+        """Hold the door within this context; `check` is called again and again while waiting, which ends if it raises."""
+        with self._changed:
+            self._urgent += is_urgent
+            try:
+                check()
+                while not self._is_open or (self._urgent and not is_urgent):
+                    self._changed.wait(_LOOK_S)
+                    check()
+                self._is_open = False
+            finally:
+                self._urgent -= is_urgent
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_open = True
+                self._changed.notify_all()
+
+
 class Worker:
     """One process with TensorFlow, kept over requests; a request whose process dies raises, the next gets a new one.
 
@@ -61,7 +97,7 @@ class Worker:
         self._pool = start()
         self._asked: set[Future[Any]] = set()
         self._drops = 0
-        self._changing, self._computing = threading.Lock(), threading.Lock()
+        self._changing, self._door = threading.Lock(), _Door()
 
     def ask(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function of `tasks/compute.py` there, and return what it returns or raise what it raises.
@@ -69,7 +105,15 @@ class Worker:
         Raises:
             WorkerDied: the process ended in the middle of it, or the request was dropped.
         """
-        return self._ask(None, work, *args, **kwargs)
+        return self._ask(_Wish(), work, *args, **kwargs)
+
+    def ask_soon(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Ask twice, and before those who wait longer: for what is short and brings something to its end.
+
+        Raises:
+            WorkerDied: the process ended in both tries, or the request was dropped.
+        """
+        return self._ask_twice(_Wish(is_urgent=True), work, *args, **kwargs).value
 
     def ask_twice(
         self, limit_s: float | None, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
@@ -85,12 +129,7 @@ class Worker:
         Raises:
             WorkerDied: it ended in the second try as well, or the request was dropped.
         """
-        try:
-            return Answer(self._ask(limit_s, work, *args, **kwargs), None)
-        except RequestDropped:
-            raise
-        except WorkerDied as death:
-            return Answer(self._ask(limit_s, work, *args, **kwargs), death)
+        return self._ask_twice(_Wish(limit_s), work, *args, **kwargs)
 
     def tell(self, work: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         """Have a function run there ahead of time; whether it fails is found out by whoever needs its result."""
@@ -111,13 +150,21 @@ class Worker:
         self._pool.stop()
         self._pool.join()
 
-    def _ask(self, limit_s: float | None, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    def _ask_twice(self, wish: _Wish, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Answer[R]:
+        try:
+            return Answer(self._ask(wish, work, *args, **kwargs), None)
+        except RequestDropped:
+            raise
+        except WorkerDied as death:
+            return Answer(self._ask(wish, work, *args, **kwargs), death)
+
+    def _ask(self, wish: _Wish, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         drops = self._drops
-        with self._turn(drops):
+        with self._turn(drops, wish):
             future = self._schedule(work, *args, **kwargs)
             self._asked.add(future)
             try:
-                return self._wait(future, drops, limit_s)
+                return self._wait(future, drops, wish.limit_s)
             finally:
                 self._asked.discard(future)
 
@@ -153,19 +200,18 @@ class Worker:
             raise RequestDropped() from stop
 
     @contextlib.contextmanager
-    def _turn(self, drops: int) -> Iterator[None]:
+    def _turn(self, drops: int, wish: _Wish) -> Iterator[None]:
         """Wait until no other request computes, of this run or of another one of the same home folder."""
-        with self._computing:
+        with self._door.pass_through(wish.is_urgent, check=lambda: self._require(drops)):
             if self._turns is None:
-                self._require(drops)
                 yield
                 return
             # Whoever is next holds the first lock while it waits for the second, so that two runs alternate.
             with (
-                alone(self._turns / "next", check=lambda: self._require(drops)) as leave_the_door,
+                alone(self._turns / "next", check=lambda: self._require(drops)) as leave_the_queue,
                 alone(self._turns / "cores", check=lambda: self._require(drops)),
             ):
-                leave_the_door()
+                leave_the_queue()
                 yield
 
     def _require(self, drops: int) -> None:

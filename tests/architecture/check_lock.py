@@ -36,6 +36,8 @@ def resolve(lock: Path) -> None:
         "--no-emit-find-links",
         "--group",
         "dev",
+        "--extra",
+        "s3",
     ]
     subprocess.run([*command, *options, "pyproject.toml", "--output-file", lock], cwd=ROOT, check=True)
 

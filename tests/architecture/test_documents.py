@@ -36,7 +36,7 @@ from tasks.scan_images import Scan
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "docs" / "reference"
-CODE = ("flows", "tasks", "data_checks", "deployments")
+CODE = ("flows", "tasks", "data_checks", "deployments", "infra")
 #: Folders that hold no document of the project. `shared` is lent to some checkouts.
 ELSEWHERE = {"shared", "build", "dist", "node_modules"}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tasks.core.errors import StorageError
-from tasks.lifeline import alive, lost
+from tasks.lifeline import alive, has_lost, lost
 
 ROOT = Path(__file__).parents[2]
 LIVES = (
@@ -53,6 +53,7 @@ def test_a_lost_run_that_nobody_could_deal_with_is_told_again(tmp_path):
     assert next(asking) == "one"
     assert list(lost(tmp_path)) == []  # one at a time
     asking.close()
+    assert has_lost(tmp_path)
     assert list(lost(tmp_path)) == ["one"]
 
 
