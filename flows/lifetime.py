@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 from collections.abc import Iterator
 
 from prefect.runtime import flow_run
@@ -27,8 +28,10 @@ def lifetime(settings: Settings, work: str | None = None) -> Iterator[None]:
         StorageError: the home folder cannot be written.
         TrackingError: MLflow cannot be reached, and a lost run is open there.
     """
-    if "PREFECT__FLOW_RUN_ID" in os.environ:  # a worker started this process: nobody else could cancel it
-        die_with_parent()
+    if (
+        "PREFECT__FLOW_RUN_ID" in os.environ
+    ):  # a worker started this process: without it nobody could cancel the run
+        die_with_parent(signal.SIGKILL)
     home, key = prepare_home(settings.home), flow_run.id
     with alive(home, key), contextlib.ExitStack() as held:
         if work is not None:

@@ -6,6 +6,7 @@ and nothing is ever ended that is not just that process.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -20,7 +21,7 @@ import psutil
 
 from tasks.store import writing
 
-#: Seconds that a process gets to end by itself; a flow that is stopped records that it was.
+#: Seconds that a process gets to end by itself.
 PATIENCE_S = 30.0
 #: Bytes of a log that are shown of a process that did not come up.
 _SHOWN = 1500
@@ -61,6 +62,21 @@ class Process:
         return killed
 
 
+def end_orphans(leader: int, mark: tuple[str, str]) -> None:
+    """End what a process left behind in its group when it was killed.
+
+    Args:
+        leader: its number.
+        mark: a variable and its value in the environment that it was started with, so that nobody else's is ended.
+    """
+    name, value = mark
+    for member in _group(leader):
+        with contextlib.suppress(psutil.Error):
+            if member.environ().get(name) == value:
+                member.kill()
+                member.wait(PATIENCE_S)
+
+
 def start_process(words: Sequence[str], environment: Mapping[str, str], log: Path) -> Process:
     """Start a process in a session of its own; what it says is added to a log that others cannot read.
 
@@ -78,6 +94,8 @@ def start_process(words: Sequence[str], environment: Mapping[str, str], log: Pat
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            # A shell ignores it for what it starts with &, and Prefect's worker ends by it.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     finally:
         os.close(output)

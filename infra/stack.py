@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.databases import databases
-from infra.processes import Process, answers, free_port, last_words, listener, start_process
+from infra.processes import Process, answers, end_orphans, free_port, last_words, listener, start_process
 from tasks.core.errors import RadtrainError, ServerError
 from tasks.core.settings import Settings
 from tasks.lifeline import has_lost
@@ -32,6 +32,8 @@ _PATIENCE_S = 120.0
 _LOOK_S = 0.1
 _LOGS = {"prefect": "prefect-server.log", "mlflow": "mlflow-server.log", "worker": "worker-process.log"}
 _HEALTH = {"prefect": "/api/health", "mlflow": "/health", "worker": "/health"}
+#: In the environment of all that is started, so that it is known again: the home folder.
+_MARK = "RADTRAIN_STACK"
 _PORT_OPTIONS = {"prefect": "--prefect-port", "mlflow": "--mlflow-port"}
 
 
@@ -86,17 +88,21 @@ class Stack:
 
 def running(home: Path) -> Stack:
     """Return which parts of the stack of a home folder have a process."""
+    return Stack({name: one for name, one in _noted(home).items() if one.process.is_running()})
+
+
+def _noted(home: Path) -> dict[str, Service]:
+    """Return what was started, whether it is still there or not."""
     try:
         said = read_json(_file(home))
-        services = {name: Service(name, Process(**one["process"]), one["port"]) for name, one in said.items()}
+        return {name: Service(name, Process(**one["process"]), one["port"]) for name, one in said.items()}
     except (
         FileNotFoundError,
         ValueError,
         LookupError,
         TypeError,
     ):  # none, or half of one: nothing that can be ended
-        services = {}
-    return Stack({name: one for name, one in services.items() if one.process.is_running()})
+        return {}
 
 
 def up(settings: Settings, environment: Mapping[str, str], *, say: Callable[[str], None]) -> Stack:
@@ -115,7 +121,7 @@ def up(settings: Settings, environment: Mapping[str, str], *, say: Callable[[str
     """
     home = prepare_home(settings.home)
     with alone(home / "stack" / "lock"):
-        stack = running(home)
+        stack = _without_orphans(home)
         wanted = {"prefect": settings.prefect_port, "mlflow": settings.mlflow_port}
         _require_ports(stack, wanted)
         changed = set(NAMES) - set(stack.services)
@@ -130,9 +136,12 @@ def up(settings: Settings, environment: Mapping[str, str], *, say: Callable[[str
                     stack = _start(home, stack, name, wanted[name], {**words, **made.environment(name)})
             for name in ("prefect", "mlflow"):
                 _wait(home, stack.services[name])
-            if changed or has_lost(home):
+            if changed:
                 say("registering deployments")
-                _register(words)
+                _run("deployments.register", words, "The deployments could not be registered.")
+            if has_lost(home):
+                say("ending runs that were lost")
+                _run("tasks.end_lost_runs", words, "Runs that were lost could not be ended.")
             if "worker" in changed:
                 say("starting the worker")
                 port = free_port()
@@ -145,10 +154,21 @@ def up(settings: Settings, environment: Mapping[str, str], *, say: Callable[[str
     return stack
 
 
-def down(home: Path, *, say: Callable[[str], None]) -> list[str]:
-    """End what `up` started, the worker first, and return the names of it."""
+def down(settings: Settings, environment: Mapping[str, str], *, say: Callable[[str], None]) -> list[str]:
+    """End what `up` started, the worker and its runs first, and return the names of it.
+
+    Raises:
+        RadtrainError: a run was stopped, and that could not be recorded.
+    """
+    home = settings.home
     with alone(home / "stack" / "lock"):
-        stack = running(home)
+        stack = _without_orphans(home)
+        _stop(home, ["worker"], say)
+        if {"prefect", "mlflow"} <= set(stack.services) and has_lost(home):
+            say("recording that runs were stopped")
+            ports = {name: one.port for name, one in stack.services.items()}
+            words = environment_of_runs(settings, environment, ports)
+            _run("tasks.end_lost_runs", words, "That runs were stopped could not be recorded.")
         _stop(home, list(NAMES), say)
         return [name for name in NAMES if name in stack.services]
 
@@ -167,6 +187,7 @@ def environment_of_runs(
     said.update({name: str(place) for name, place in places.items() if place is not None})
     return {
         **said,
+        _MARK: str(settings.home),
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), said.get("PATH", os.defpath)]),
         "PREFECT_HOME": str(settings.home / "prefect"),
         "PREFECT_API_URL": f"http://{HOST}:{ports['prefect']}/api",
@@ -177,6 +198,15 @@ def environment_of_runs(
         "NO_PROXY": ",".join(filter(None, (said.get("NO_PROXY"), HOST))),
         "no_proxy": ",".join(filter(None, (said.get("no_proxy"), HOST))),
     }
+
+
+def _without_orphans(home: Path) -> Stack:
+    """Return what runs, after ending what a killed part left behind: it would hold the port."""
+    stack = running(home)
+    for name, one in _noted(home).items():
+        if name not in stack.services:
+            end_orphans(one.process.pid, (_MARK, str(home)))
+    return stack
 
 
 def _words(name: str, port: int, home: Path) -> list[str]:
@@ -227,16 +257,16 @@ def _wait(home: Path, service: Service) -> None:
         time.sleep(_LOOK_S)
 
 
-def _register(environment: Mapping[str, str]) -> None:
-    """Have the deployments registered by a process of its own: it imports the flows, and reads their address anew."""
-    words = [sys.executable, "-m", "deployments.register"]
+def _run(module: str, environment: Mapping[str, str], complaint: str) -> None:
+    """Run a module as a process of its own: Prefect reads the address of its server when it is imported."""
+    words = [sys.executable, "-m", module]
     done = subprocess.run(  # noqa: S603 - our own words, no shell
         words, env=dict(environment), check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
     if done.returncode:
         said = done.stderr.strip().splitlines() or ["nothing"]
         raise RadtrainError(
-            "The deployments could not be registered.",
+            complaint,
             where=environment["PREFECT_API_URL"],
             received="\n            ".join(said[-8:]),
             fix="mend what is said there, then radtrain up again",

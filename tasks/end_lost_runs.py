@@ -2,10 +2,14 @@
 
 In: the home folder, where a run that ended by kill -9 or with the power left its lock. Out: how many were seen to
 their end. What they had finished is kept; tried again, they go on from there.
+
+    PREFECT_API_URL=http://127.0.0.1:4200/api python -m tasks.end_lost_runs
 """
 
 from __future__ import annotations
 
+import os
+import sys
 from uuid import UUID
 
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -15,7 +19,8 @@ from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed
 
-from tasks.core.settings import Settings
+from tasks.core.errors import RadtrainError
+from tasks.core.settings import Settings, read_settings
 from tasks.lifeline import lost
 from tasks.tracking import open_tracker
 
@@ -67,3 +72,17 @@ def _end_in_prefect(client: SyncPrefectClient, flow_run_id: UUID) -> None:
         f"prefect flow-run retry {flow_run_id} goes on from there, and so does the next run."
     )
     client.set_flow_run_state(flow_run_id, Crashed(message=said), force=True)
+
+
+def main() -> int:
+    """End the lost runs of RADTRAIN_HOME, and return the exit code."""
+    try:
+        end_lost_runs(read_settings(os.environ))
+    except RadtrainError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a command of its own
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -22,6 +22,6 @@ def run(said: argparse.Namespace) -> int:
     from infra.stack import down
 
     settings = read_settings(os.environ, home=said.home)
-    ended = down(settings.home, say=lambda line: print(line, file=sys.stderr))
+    ended = down(settings, os.environ, say=lambda line: print(line, file=sys.stderr))
     print(f"stopped: {', '.join(ended)}" if ended else "nothing ran")
     return 0
