@@ -45,6 +45,7 @@ from tasks.plan_run import Request, Work, plan_run
 from tasks.plan_time import forecast_time, keep_time_limit
 from tasks.progress import report
 from tasks.publish_check import publish_check
+from tasks.publish_results import publish_results
 from tasks.record_run import (
     Recorded,
     Recording,
@@ -143,7 +144,9 @@ def _train(request: Request, settings: Settings, worker: Worker) -> Report:
     tracker = connecting.result()
     planned = _plan(worker, work, checked, tracker, began)
     if set(planned.unchanged) == set(work.diseases) and own_run(tracker, flow_run.id) is None:
-        return _unchanged(planned, began)
+        final = _unchanged(planned, began)
+        publish_results(final, tracker)
+        return final
     opening = open_run.submit(
         settings.tracking_uri,
         settings.artifact_root,
@@ -160,6 +163,7 @@ def _train(request: Request, settings: Settings, worker: Worker) -> Report:
         raise
     final = _report(planned.work, recording.run_id, outcomes, seconds)
     write_json(Path(final.folder) / "report.json", final.to_json())
+    publish_results(final, tracker)
     return final
 
 

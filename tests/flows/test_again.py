@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect import State
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRunId, ArtifactFilterKey
 
 from flows.train_all import train_all
 from tasks import find_unchanged
@@ -84,6 +86,23 @@ def test_where_nothing_changed_nothing_is_trained_and_the_earlier_run_is_named(g
     assert report.folder == first.folder
     assert report.exit_code() == 0
     assert {run.info.run_id for run in ground.runs()} == before
+
+
+def test_the_page_of_a_run_has_a_table_with_a_link_to_each_run_in_mlflow(ground, first):
+    state = ground.train()
+    chosen = ArtifactFilter(
+        flow_run_id=ArtifactFilterFlowRunId(any_=[state.state_details.flow_run_id]),
+        key=ArtifactFilterKey(any_=["results-fast"]),
+    )
+    with get_client(sync_client=True) as client:
+        [artifact] = client.read_artifacts(artifact_filter=chosen)
+    rows = json.loads(str(artifact.data))
+    assert [row["disease"] for row in rows] == list(DISEASES)
+    for row, outcome in zip(rows, first.outcomes, strict=True):
+        assert row["state"] == "unchanged"
+        assert row["test images"] == str(outcome.test["auroc"].n)
+        assert row["run"].startswith(f"[{outcome.run_id[:8]}](http://127.0.0.1:5000/#/experiments/")
+    assert str(artifact.description).startswith(f"Nothing changed since run {first.run_id}")
 
 
 def test_force_trains_again_and_comes_to_the_same_weights(ground, first):
