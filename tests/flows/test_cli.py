@@ -241,7 +241,7 @@ def test_the_cache_is_listed_and_pruned_and_filled_again(ground, trained):
     )
     assert code == 0
     assert spaces["features"]["digest"] in out
-    code, out, error = radtrain(*training(ground, "--json"))
+    code, out, error = radtrain(*training(ground, "--json", "--force"))
     assert code == 0, error
     assert json.loads(out)["diseases"]["pneumonia"]["features_cached"] == 0.0
 

@@ -49,13 +49,14 @@ class Ground:
     catalog: Path
     home: Path
 
-    def train(self) -> Report:
+    def train(self, *, force: bool = False) -> Report:
         state = train_all(
             profile="intensive",
             diseases=list(DISEASES),
             data=str(self.data),
             catalog=str(self.catalog),
             home=str(self.home),
+            force=force,
             return_state=True,
         )
         assert state.is_completed(), state.message
@@ -90,7 +91,7 @@ def first(ground) -> Report:
 
 @pytest.fixture(scope="module")
 def again(ground, first) -> Report:
-    return ground.train()
+    return ground.train(force=True)
 
 
 def test_every_disease_is_trained_with_its_tail_and_its_weights_have_a_digest(ground, first):
