@@ -27,7 +27,8 @@ from pebble import ProcessExpired, ProcessPool
 from tasks.core.errors import RadtrainError
 from tasks.lifeline import die_with_parent
 from tasks.measure_machine import peak_memory
-from tasks.store import alone, writing
+from tasks.store import writing
+from tasks.turns import Door, take_turn
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,34 +55,6 @@ class _Wish:
     is_urgent: bool = False
 
 
-class _Door:
-    """Lets one request of a run through at a time, the urgent ones first."""
-
-    def __init__(self) -> None:
-        self._changed = threading.Condition()
-        self._is_open, self._urgent = True, 0
-
-    @contextlib.contextmanager
-    def pass_through(self, is_urgent: bool, *, check: Callable[[], None]) -> Iterator[None]:
-        """Hold the door within this context; `check` is called again and again while waiting, which ends if it raises."""
-        with self._changed:
-            self._urgent += is_urgent
-            try:
-                check()
-                while not self._is_open or (self._urgent and not is_urgent):
-                    self._changed.wait(_LOOK_S)
-                    check()
-                self._is_open = False
-            finally:
-                self._urgent -= is_urgent
-        try:
-            yield
-        finally:
-            with self._changed:
-                self._is_open = True
-                self._changed.notify_all()
-
-
 class Worker:
     """One process with TensorFlow, kept over requests; a request whose process dies raises, the next gets a new one.
 
@@ -97,7 +70,7 @@ class Worker:
         self._pool = start()
         self._asked: set[Future[Any]] = set()
         self._drops = 0
-        self._changing, self._door = threading.Lock(), _Door()
+        self._changing, self._door = threading.Lock(), Door()
 
     def ask(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a function of `tasks/compute.py` there, and return what it returns or raise what it raises.
@@ -202,17 +175,15 @@ class Worker:
     @contextlib.contextmanager
     def _turn(self, drops: int, wish: _Wish) -> Iterator[None]:
         """Wait until no other request computes, of this run or of another one of the same home folder."""
-        with self._door.pass_through(wish.is_urgent, check=lambda: self._require(drops)):
-            if self._turns is None:
-                yield
-                return
-            # Whoever is next holds the first lock while it waits for the second, so that two runs alternate.
-            with (
-                alone(self._turns / "next", check=lambda: self._require(drops)) as leave_the_queue,
-                alone(self._turns / "cores", check=lambda: self._require(drops)),
-            ):
-                leave_the_queue()
-                yield
+
+        def check() -> None:
+            self._require(drops)
+
+        with (
+            self._door.pass_through(wish.is_urgent, check=check),
+            contextlib.nullcontext() if self._turns is None else take_turn(self._turns, check=check),
+        ):
+            yield
 
     def _require(self, drops: int) -> None:
         if self._drops != drops:
