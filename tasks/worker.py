@@ -8,6 +8,7 @@ Requests are paths and figures in, paths and figures out.
 from __future__ import annotations
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -94,7 +95,7 @@ class Worker:
         """Ask, and ask once more where the process ended or overran its limit: a death may have been an accident.
 
         Args:
-            limit_s: seconds that each try may take once its turn has come; None for no limit.
+            limit_s: seconds that each try may take once the process serves it; None for no limit.
             work: as for `ask`; what it does is done twice without harm.
             *args: of the function.
             **kwargs: of the function.
@@ -152,10 +153,11 @@ class Worker:
                 return self._pool.schedule(work, args=list(args), kwargs=dict(kwargs))
 
     def _wait(self, future: Future[Any], drops: int, limit_s: float | None) -> Any:
-        """Return the result of a request. Seconds are counted by a clock that nobody sets."""
-        began, memory = time.monotonic(), peak_memory(self._pid.value) or 0
+        """Return the result of a request. Seconds are counted by a clock that nobody sets, from when it is served."""
+        began, memory = math.inf, peak_memory(self._pid.value) or 0
         while not wait([future], timeout=_LOOK_S).done:
             memory = peak_memory(self._pid.value) or memory
+            began = min(began, time.monotonic()) if future.running() else began
             if limit_s is not None and time.monotonic() - began > limit_s:
                 future.cancel()
                 break

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 from pathlib import Path
 
 import pytest
 from pebble import ProcessPool
-
 from tasks.core.catalog import load_catalog
 from tasks.core.errors import CatalogError
 from tasks.core.profile import Profile
@@ -20,8 +20,8 @@ def profile(**figures: object) -> Profile:
     return load_catalog().profile("fast").model_copy(update={"weights": "imagenet", **figures})
 
 
-def worker() -> Worker:
-    return Worker(ProcessPool(max_workers=1))
+def idle_worker() -> Worker:
+    return Worker(lambda: ProcessPool(max_workers=1), multiprocessing.Value("i", 0), None)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_imagenet_weights_of_any_network_are_taken_from_keras_cache(
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / file).write_bytes(b"weights")
-    found = find_weights(profile(backbone=backbone, alpha=alpha, image_side=side), worker())
+    found = find_weights(profile(backbone=backbone, alpha=alpha, image_side=side), idle_worker())
     digest = hashlib.sha256(b"weights").hexdigest()
     assert found == BackboneKey(backbone, side, alpha, str(tmp_path / "models" / file), digest)
 
@@ -58,12 +58,12 @@ def test_a_backbone_that_cannot_be_as_the_profile_wants_it_is_refused_before_any
     figures, said
 ):
     with pytest.raises(CatalogError, match=said):
-        find_weights(profile(**figures), worker())
+        find_weights(profile(**figures), idle_worker())
 
 
 def test_a_width_without_imagenet_weights_can_start_from_random_ones_or_a_file(tmp_path: Path):
-    found = find_weights(profile(alpha=0.6, weights="random"), worker())
+    found = find_weights(profile(alpha=0.6, weights="random"), idle_worker())
     assert (found.alpha, found.weights_digest) == (0.6, "random-0")
     file = tmp_path / "mine.npz"
     file.write_bytes(b"mine")
-    assert find_weights(profile(alpha=0.6, weights=str(file)), worker()).weights == str(file)
+    assert find_weights(profile(alpha=0.6, weights=str(file)), idle_worker()).weights == str(file)
