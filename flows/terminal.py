@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -23,6 +22,7 @@ from data_checks.contract import SPLITS
 from data_checks.findings import Finding
 from data_checks.report import CheckReport, Verdict
 from data_checks.visible import visible
+from flows.output import write_nowhere
 from tasks.core.card import interval
 from tasks.core.estimate import Stage, seconds_left
 from tasks.core.pace import Forecast
@@ -214,9 +214,7 @@ class _Console(Console):
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self.file.fileno())  # or the interpreter complains when it flushes at its end
-        os.close(nowhere)
+        write_nowhere(self.file)
 
 
 def open_console(*, stderr: bool = False) -> Console:

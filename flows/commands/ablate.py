@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.commands.options import Commands, add_data_options, add_run_options, setting, whole
 from flows.commands.run_flow import check_request, places, run_flow
+from flows.output import write
 from tasks.core.settings import read_settings
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def run(said: argparse.Namespace) -> int:
         },
     )
     if said.json:
-        print(json.dumps(ablation.to_json(), allow_nan=False))
+        write(json.dumps(ablation.to_json(), allow_nan=False))
         return 0
     from flows.ablation_view import show_ablation
     from tasks.core.addresses import without_secret

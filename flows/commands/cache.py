@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 from flows.commands.options import Commands, whole
+from flows.output import write
 from tasks.core.errors import StorageError
 from tasks.core.settings import read_settings
 
@@ -67,15 +68,15 @@ def show_spaces(spaces: list[SpaceUse], *, as_json: bool, empty: str) -> None:
     """Print the spaces, or the JSON of them; `empty` says that there is none."""
     if as_json:
         keys = ("kind", "digest", "describes", "rows", "bytes", "idle_days")
-        print(json.dumps([{key: getattr(use, key) for key in keys} for use in spaces]))
+        write(json.dumps([{key: getattr(use, key) for key in keys} for use in spaces]))
         return
     for use in spaces:
         about = ", ".join(
             f"{key} {value}" for key, value in use.describes.items() if key not in ("shape", "dtype")
         )
-        print(
+        write(
             f"{use.digest}  {use.kind:<8} {use.rows:>8} rows {use.bytes / 2**20:>9.1f} MiB  unused {use.idle_days:.1f} d"
         )
-        print(f"    {about}")
+        write(f"    {about}")
     if not spaces:
-        print(empty)
+        write(empty)

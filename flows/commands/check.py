@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.commands.options import Commands, add_data_options, add_disease_option
+from flows.output import write
 from tasks.core.errors import ChecksFailed, StorageError
 from tasks.core.settings import Settings, read_settings
 
@@ -69,7 +70,7 @@ def run(said: argparse.Namespace) -> int:
 
         draw_page(look, report, page)
     if said.json:
-        print(json.dumps(report.to_json()))
+        write(json.dumps(report.to_json()))
     else:
         show_check(report, page)
     return ChecksFailed.exit_code if report.failed() else 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from flows.commands.options import Commands, add_disease_option
 from flows.commands.run_flow import places, run_flow
+from flows.output import write
 from tasks.core.errors import StorageError
 from tasks.core.settings import read_settings
 
@@ -59,7 +60,7 @@ def run(said: argparse.Namespace) -> int:
         },
     )
     if said.json:
-        print(json.dumps(published.to_json()))
+        write(json.dumps(published.to_json()))
     else:
         from flows.show_comparison import show_comparison
 

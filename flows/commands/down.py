@@ -7,6 +7,7 @@ import os
 import sys
 
 from flows.commands.options import Commands, add_home_option
+from flows.output import write
 from tasks.core.settings import read_settings
 
 
@@ -23,5 +24,5 @@ def run(said: argparse.Namespace) -> int:
 
     settings = read_settings(os.environ, home=said.home)
     ended = down(settings, os.environ, say=lambda line: print(line, file=sys.stderr))
-    print(f"stopped: {', '.join(ended)}" if ended else "nothing ran")
+    write(f"stopped: {', '.join(ended)}" if ended else "nothing ran")
     return 0

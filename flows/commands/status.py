@@ -8,6 +8,7 @@ import os
 import shlex
 
 from flows.commands.options import Commands, add_home_option
+from flows.output import write
 from tasks.core.errors import ServerError
 from tasks.core.settings import read_settings
 
@@ -42,7 +43,7 @@ def run(said: argparse.Namespace) -> int:
                 fix="radtrain up",
             )
         for name, value in stack.environment().items():
-            print(f"export {name}={shlex.quote(value)}")
+            write(f"export {name}={shlex.quote(value)}")
         return 0
     states = {
         name: "down"
@@ -55,9 +56,9 @@ def run(said: argparse.Namespace) -> int:
             name: {"state": state, "url": one.url if (one := stack.services.get(name)) else None}
             for name, state in states.items()
         }
-        print(json.dumps({"home": str(home), "services": found}))
+        write(json.dumps({"home": str(home), "services": found}))
     else:
         for name, state in states.items():
             one = stack.services.get(name)
-            print(f"{name:<9}{state:<17}{f'{one.url}  process {one.process.pid}' if one else ''}".rstrip())
+            write(f"{name:<9}{state:<17}{f'{one.url}  process {one.process.pid}' if one else ''}".rstrip())
     return 0 if set(states.values()) == {"up"} else ServerError.exit_code

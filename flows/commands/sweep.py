@@ -16,6 +16,7 @@ from flows.commands.options import (
     whole,
 )
 from flows.commands.run_flow import check_request, places, run_flow
+from flows.output import write
 from tasks.core.settings import read_settings
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def run(said: argparse.Namespace) -> int:
         },
     )
     if said.json:
-        print(json.dumps(report.to_json(), allow_nan=False))
+        write(json.dumps(report.to_json(), allow_nan=False))
     else:
         from flows.show_sweep import show_sweep
 

@@ -16,6 +16,7 @@ from flows.commands.options import (
     setting,
 )
 from flows.commands.run_flow import check_request, places, run_flow
+from flows.output import write
 from tasks.core.settings import Settings, read_settings
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def train(
         },
     )
     if said.json:
-        print(json.dumps(report.to_json()))
+        write(json.dumps(report.to_json()))
     else:
         from flows.terminal import show_report
 

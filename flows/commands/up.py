@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 
 from flows.commands.options import Commands, add_data_options, add_home_option, whole
+from flows.output import write
 from tasks.core.settings import read_settings
 
 
@@ -41,8 +42,8 @@ def run(said: argparse.Namespace) -> int:
     settings = replace(settings, **{name: port for name, port in ports.items() if port is not None})
     stack = up(settings, os.environ, say=lambda line: print(line, file=sys.stderr))
     for name, link in stack.links().items():
-        print(f"{name:<9}{link}")
+        write(f"{name:<9}{link}")
     for name, value in stack.environment().items():
-        print(f"export {name}={value}")
-    print("prefect deployment run train-all/fast --watch")
+        write(f"export {name}={value}")
+    write("prefect deployment run train-all/fast --watch")
     return 0

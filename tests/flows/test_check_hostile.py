@@ -259,10 +259,7 @@ def test_names_are_printed_whatever_the_terminal_can_show(wild, wild_report, tmp
     assert "\\xf6\\xdfer" in out or "größer" in out
 
 
-@pytest.mark.parametrize(
-    "as_json",
-    [False, pytest.param(True, marks=pytest.mark.xfail(strict=True, reason="flows/cli.py ends with 0"))],
-)
+@pytest.mark.parametrize("as_json", [False, True])
 def test_the_exit_code_is_the_verdict_though_nobody_reads_on(tmp_path, as_json):
     folder = root(tmp_path, images=0)
     (folder / "data" / "one" / "pos").rmdir()
