@@ -10,7 +10,8 @@ from typing import IO
 def write(text: str) -> None:
     """Print text; where nobody reads on, the exit code is still that of the command."""
     try:
-        print(text, flush=True)
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
     except BrokenPipeError:
         write_nowhere(sys.stdout)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -44,13 +45,14 @@ BIN = Path(sys.executable).parent
 
 @dataclass(frozen=True)
 class Ground:
-    """A data root, a catalog, a home and two ports."""
+    """A data root, a catalog, a home, two ports, and what else the environment says."""
 
     data: Path
     catalog: Path
     home: Path
     prefect_port: int
     mlflow_port: int
+    more: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self) -> dict[str, str]:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
@@ -62,6 +64,7 @@ class Ground:
             "RADTRAIN_PREFECT_PORT": str(self.prefect_port),
             "RADTRAIN_MLFLOW_PORT": str(self.mlflow_port),
             "COLUMNS": "200",
+            **self.more,
         }
 
     @property
@@ -160,12 +163,26 @@ class Ground:
         ]
 
 
-def make_ground(folder: Path) -> Ground:
+def make_ground(folder: Path, **more: str) -> Ground:
     data = draw(folder / "data", DISEASES)
     catalog = write_catalog(folder / "catalog", DISEASES, profile=_PROFILES)
     with (catalog / "diseases.toml").open("a") as file:
         file.write(_OFF)
-    return Ground(data, catalog, folder / "home", free_port(), free_port())
+    return Ground(data, catalog, folder / "home", free_port(), free_port(), more)
+
+
+@contextlib.contextmanager
+def standing(ground: Ground) -> Iterator[Ground]:
+    """Have its stack up within this context, and see that `radtrain down` ends all of it."""
+    ground.up()
+    try:
+        yield ground
+    finally:
+        ground.radtrain("down")
+        left = ground.processes()
+        for process in left:
+            process.kill()
+    assert not left
 
 
 def until(condition: Callable[[], Any], what: str, *, within_s: float = 90) -> Any:
