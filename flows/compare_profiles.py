@@ -1,6 +1,6 @@
 """The flow `compare-profiles`: is one profile good enough, or is the other one worth its price?
 
-    find runs -> compare (scores that are there, speed measured now, mistakes) -> page, Prefect, MLflow
+    find runs -> compare (scores that are there, speed measured now, mistakes) -> champions -> page, Prefect, MLflow
 
 Nothing is trained, and no test row is scored again. A disease that cannot be compared says why, beside the others.
 """
@@ -20,6 +20,7 @@ from tasks.compare_profiles import compare_profiles as compare
 from tasks.core.comparison_request import check_words
 from tasks.core.settings import read_settings, silence
 from tasks.find_runs import find_runs
+from tasks.name_champions import name_champions
 from tasks.publish_comparison import Published, publish_comparison
 from tasks.record_run import abandon_run, end_run, open_run
 from tasks.worker import start_worker
@@ -66,7 +67,10 @@ def compare_profiles(
             recording = opening.result()
             compared = compare(worker, recording.tracker, settings, (first, second), matches)
             seconds = time.perf_counter() - began
-            published = publish_comparison(settings, compared, recording, html=page, seconds=seconds)
+            champions = name_champions(recording.tracker, compared.comparison)
+            published = publish_comparison(
+                settings, compared, champions, recording, html=page, seconds=seconds
+            )
             end_run(recording, completed=True)
         except BaseException as error:
             abandon_run(opening, error)

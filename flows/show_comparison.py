@@ -38,6 +38,8 @@ def show_comparison(published: Published) -> None:
                 say(out, f"{one.disease}: {warning}", "yellow")
     for warning in shared:
         say(out, warning, "yellow")
+    for champion in published.champions:
+        say(out, f"{champion.sentence()}.", "bold" if champion.is_new else "")
     say(out, f"{published.seconds:.1f} s.", "bold")
     say(out, f"page   {published.page}\nmlflow {published.link}")
 

@@ -290,7 +290,9 @@ def _submit(
     folder = disease_folder(home, recording.run_id, key)
     limit_s = work.training_limit_s(forecast)
     # Any: a future stands for the value that Prefect hands to the next task.
-    trained: Any = train_classifier.submit(worker, plan, folder, manifest.path, spaces, home, limit_s)
+    trained: Any = train_classifier.submit(
+        worker, plan, folder, manifest.path, spaces, home, limit_s, forecast
+    )
     evaluated: Any = evaluate_classifier.submit(worker, plan, folder, manifest, verdict, spaces, trained)
     recorded: Any = record_disease.submit(recording, plan, folder, verdict, trained, evaluated)
     waiting: Any = accept_data.submit(work.look(), manifest, wait_for=[recorded])  # pyright: ignore[reportCallIssue]

@@ -79,6 +79,11 @@ class CheckpointFolder:
         return sorted(self.folder.glob("epoch-*.npz"))
 
 
+def epochs_done(folder: Path) -> int:
+    """Return after which epoch the newest checkpoint of a folder was kept; 0 where there is none."""
+    return max((int(path.stem.removeprefix("epoch-")) for path in folder.glob("epoch-*.npz")), default=0)
+
+
 def forget_checkpoints(folder: Path) -> None:
     """Remove what nobody will go on from: the training is recorded. What cannot be removed does no harm.
 

@@ -6,6 +6,7 @@ carries figures, digests and keys.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from tasks.core.comparison_page import comparison_page
 from tasks.core.cost import finite
 from tasks.core.errors import StorageError
 from tasks.core.settings import Settings
+from tasks.name_champions import Champion
 from tasks.record_run import Recording
 from tasks.store import write_atomically, write_json
 
@@ -34,6 +36,7 @@ class Published:
 
     Attributes:
         comparison: figures and verdicts.
+        champions: of the diseases that have one.
         run_id: of the comparison's own run in MLflow.
         link: where MLflow shows the runs that were compared side by side.
         page: file on this machine.
@@ -41,6 +44,7 @@ class Published:
     """
 
     comparison: Comparison
+    champions: tuple[Champion, ...]
     run_id: str
     link: str
     page: Path
@@ -53,19 +57,27 @@ class Published:
             "link": self.link,
             "page": str(self.page),
             "seconds": round(self.seconds, 3),
+            "champions": {one.disease: dataclasses.asdict(one) for one in self.champions},
             **self.comparison.to_json(),
         }
 
 
 @task(name="publish-comparison", cache_policy=NO_CACHE)
 def publish_comparison(
-    settings: Settings, compared: Compared, recording: Recording, *, html: Path | None, seconds: float
+    settings: Settings,
+    compared: Compared,
+    champions: tuple[Champion, ...],
+    recording: Recording,
+    *,
+    html: Path | None,
+    seconds: float,
 ) -> Published:
     """Write the page, and show the comparison in MLflow and in Prefect.
 
     Args:
         settings: where the home folder is.
         compared: what was found.
+        champions: of the diseases that have one.
         recording: the comparison's own run; it stays open.
         html: where the page shall be; in the home folder where nothing is said.
         seconds: that finding it took.
@@ -106,8 +118,9 @@ def publish_comparison(
             "radtrain.compared_runs": ", ".join(compared.run_ids),
         },
     )
+    crowned = {one.disease: f"{one.profile}{', new' if one.is_new else ''}" for one in champions}
     create_table_artifact(
-        table=[_row(one) for one in comparison.diseases],
+        table=[{**_row(one), "champion": crowned.get(one.disease, "")} for one in comparison.diseases],
         key="comparison",
         description=f"{first} against {second}. Not for diagnosis.",
     )
@@ -115,7 +128,7 @@ def publish_comparison(
     create_link_artifact(
         link=tracker.link(run_id), link_text="the comparison in MLflow", key="comparison-in-mlflow"
     )
-    return Published(comparison, run_id, link, place, seconds)
+    return Published(comparison, champions, run_id, link, place, seconds)
 
 
 def comparison_metrics(comparison: Comparison) -> Iterator[tuple[str, float]]:

@@ -90,7 +90,7 @@ class Tracker:
         said = {**tags, "mlflow.runName": name, "mlflow.source.name": "radtrain"}
         if parent is not None:
             said["mlflow.parentRunId"] = parent
-        with _tracking(self.uri):
+        with reaching(self.uri):
             return self.client.create_run(self.experiment_id, tags=said).info.run_id
 
     def log(
@@ -113,7 +113,7 @@ class Tracker:
             for name, value, step in (*points, *series)
         ]
         given = [Param(name, str(value)[:_PARAM_LENGTH]) for name, value in (params or {}).items()]
-        with _tracking(self.uri):
+        with reaching(self.uri):
             self.client.log_batch(
                 run_id, said, given, [RunTag(name, str(value)) for name, value in (tags or {}).items()]
             )
@@ -128,7 +128,7 @@ class Tracker:
             began = int(run.began * 1000)
             said = {**run.tags, "mlflow.runName": run.name, "mlflow.source.name": "radtrain"}
             said["mlflow.parentRunId"] = parent
-            with _tracking(self.uri):
+            with reaching(self.uri):
                 made = self.client.create_run(self.experiment_id, start_time=began, tags=said)
                 self.log(made.info.run_id, params=run.params, metrics=run.metrics)
                 ended = began + int(run.duration_s * 1000)
@@ -142,12 +142,12 @@ class Tracker:
 
         data = Dataset(name, digest[:_DIGEST_LENGTH], "radtrain", "manifest", profile=profile)
         said = DatasetInput(data, [InputTag("mlflow.data.context", "training")])
-        with _tracking(self.uri):
+        with reaching(self.uri):
             self.client.log_inputs(run_id, [said])
 
     def log_files(self, run_id: str, files: Sequence[Path], *, folder: str | None = None) -> None:
         """Copy files into the run's artifacts, or into a folder there."""
-        with _tracking(self.uri):
+        with reaching(self.uri):
             for file in files:
                 self.client.log_artifact(run_id, str(file), folder)
 
@@ -155,7 +155,7 @@ class Tracker:
         """Keep a table, column by column, as a JSON file that MLflow's page of the run shows as a table."""
         import pandas as pd
 
-        with _tracking(self.uri):
+        with reaching(self.uri):
             # As objects: MLflow asks for those, and pandas warns where that means its own texts as well.
             self.client.log_table(run_id, pd.DataFrame(dict(columns), dtype=object), name)
 
@@ -180,7 +180,7 @@ class Tracker:
         filtered = " and ".join(f"{kind}.`{name}` = '{value}'" for kind, name, value in wanted)
         token = None
         while True:
-            with _tracking(self.uri):
+            with reaching(self.uri):
                 page = self.client.search_runs(
                     [self.experiment_id],
                     filtered,
@@ -218,7 +218,7 @@ class Tracker:
         """Copy a model folder that `save_model` wrote into MLflow; return the model's id."""
         from mlflow.entities import LoggedModelOutput, LoggedModelStatus
 
-        with _tracking(self.uri):
+        with reaching(self.uri):
             model = self.client.create_logged_model(
                 self.experiment_id,
                 name=name,
@@ -233,19 +233,19 @@ class Tracker:
 
     def end_run(self, run_id: str, *, completed: bool) -> None:
         """Close a run as finished or failed."""
-        with _tracking(self.uri):
+        with reaching(self.uri):
             self.client.set_terminated(run_id, "FINISHED" if completed else "FAILED")
 
     def reopen_run(self, run_id: str) -> None:
         """Take up a run that was ended, or that nobody ended."""
-        with _tracking(self.uri):
+        with reaching(self.uri):
             self.client.update_run(run_id, status="RUNNING")
             if "radtrain.cause" in self.client.get_run(run_id).data.tags:
                 self.client.delete_tag(run_id, "radtrain.cause")
 
     def abandon_run(self, run_id: str, *, status: str, cause: str) -> None:
         """End a run that did not come to its end, as FAILED or KILLED, with the reason in a word or two."""
-        with _tracking(self.uri):
+        with reaching(self.uri):
             self.client.set_tag(run_id, "radtrain.cause", cause)
             self.client.set_terminated(run_id, status)
 
@@ -257,7 +257,7 @@ def open_tracker(uri: str, artifact_root: Path | None) -> Tracker:
     Raises:
         TrackingError: the address is wrong, or nothing answers there.
     """
-    with _tracking(uri), _making_tables(uri):
+    with reaching(uri), _making_tables(uri):
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
 
@@ -288,7 +288,7 @@ def load_ahead() -> None:
 
 
 @contextlib.contextmanager
-def _tracking(uri: str) -> Iterator[None]:
+def reaching(uri: str) -> Iterator[None]:
     """Turn what MLflow, its database and the network say into a `TrackingError`."""
     import requests
     import sqlalchemy.exc

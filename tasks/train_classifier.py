@@ -13,8 +13,10 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.checkpoints import checkpoint_folder
 from tasks.compute import Trained, explain_death, train
+from tasks.core.pace import Forecast
 from tasks.core.plan import Plan
 from tasks.feature_spaces import FeatureSpaces
+from tasks.show_progress import showing_progress
 from tasks.store import write_json
 from tasks.worker import RequestDropped, Worker, WorkerDied
 
@@ -28,6 +30,7 @@ def train_classifier(
     spaces: FeatureSpaces,
     home: Path,
     limit_s: float,
+    forecast: Forecast | None,
 ) -> Trained:
     """Train one classifier; a training of this plan that was broken off goes on, and one that dies is tried once more.
 
@@ -39,6 +42,7 @@ def train_classifier(
         spaces: where its features are.
         home: the home folder, for checkpoints.
         limit_s: seconds that each try may take.
+        forecast: of the whole run, for those who watch it; None where there is none.
 
     Raises:
         OutOfMemory: a step takes more than there is; or its process was killed twice, which is likely for that reason.
@@ -49,7 +53,8 @@ def train_classifier(
     write_json(folder / "plan.json", plan.to_json())
     checkpoints = checkpoint_folder(home, plan.digest())
     try:
-        answer = worker.ask_twice(limit_s, train, folder, manifest, spaces, checkpoints)
+        with showing_progress(plan, checkpoints, forecast):
+            answer = worker.ask_twice(limit_s, train, folder, manifest, spaces, checkpoints)
     except RequestDropped:
         raise
     except WorkerDied as death:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tasks.core.pace import duration
+
 #: Seconds for one image (draw, scan, features) or one disease (train) on two cores, before any was measured.
 GUESSED_S = {"draw": 1 / 60, "scan": 1 / 1200, "features": 1 / 350, "train": 1.0}
 
@@ -19,6 +21,33 @@ class Stage:
     done: int
     total: int
     elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A training that is under way.
+
+    Attributes:
+        first: epochs that were done when it was first looked at.
+        total: epochs that there are.
+        began: when it was first looked at, seconds of a clock that nobody sets.
+    """
+
+    first: int
+    total: int
+    began: float
+
+    def percent(self, done: int) -> float:
+        """Return how much is done, 0-100."""
+        return 100.0 * min(done, self.total) / self.total
+
+    def sentence(self, done: int, now: float) -> str:
+        """Say how far it is and, once an epoch was seen to end, how long it still takes at that pace."""
+        here = f"epoch {done} of {self.total}"
+        if done <= self.first:
+            return here
+        left = (self.total - done) * (now - self.began) / (done - self.first)
+        return f"{here}, about {duration(left)} left"
 
 
 def seconds_left(

@@ -174,8 +174,23 @@ def test_prefect_shows_the_verdicts_and_the_links(ground):
         rows = json.loads(newest("comparison").data)
         assert [row["disease"] for row in rows] == DISEASES
         assert rows[0]["verdict"]
+        assert rows[0]["champion"].endswith(", new")
+        assert rows[1]["champion"] == ""
         assert "compare-runs" in newest("compared-runs").data
         assert ground.home.name not in newest("comparison").data
+
+
+def test_the_champion_is_in_mlflows_registry_and_stands_when_compared_again(ground, client):
+    (named,) = ground.published.champions
+    one = ground.published.comparison.diseases[0]
+    assert (named.disease, named.is_new, named.before) == ("cardiomegaly", True, "")
+    assert named.run_id in {side.run_ids[0] for side in one.sides}
+    version = client.get_model_version_by_alias("radtrain-cardiomegaly", "champion")
+    assert (version.run_id, str(version.version)) == (named.run_id, named.version)
+    assert version.tags["radtrain.verdict"] == one.verdict
+    assert version.tags["radtrain.not_for_diagnosis"] == "true"
+    (again,) = ground.compare(diseases=["cardiomegaly"]).result().champions
+    assert (again.run_id, again.version, again.is_new) == (named.run_id, named.version, False)
 
 
 def test_a_person_sees_a_table_the_verdicts_and_where_to_look_further(ground, capsys):
@@ -185,6 +200,7 @@ def test_a_person_sees_a_table_the_verdicts_and_where_to_look_further(ground, ca
     assert "cardiomegaly: " in out
     assert "pneumonia: not compared: slow was never trained on it" in out
     assert "Each profile was trained with one seed" in out
+    assert "cardiomegaly: the champion is now " in out
     assert f"page   {ground.folder / 'asked.html'}" in out
     assert "mlflow http://127.0.0.1:5000/#/compare-runs?" in out
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from pebble import ProcessPool
+
 from tasks.core.catalog import load_catalog
 from tasks.core.errors import CatalogError
 from tasks.core.profile import Profile
