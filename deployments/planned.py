@@ -18,6 +18,7 @@ from prefect.utilities.callables import parameter_schema
 from flows.compare_profiles import compare_profiles
 from flows.train_all import train_all
 from flows.validate_data import validate_data
+from flows.watch_folders import watch_folders
 from tasks.core.catalog import Catalog
 
 #: Of the machine, not of a run.
@@ -75,6 +76,14 @@ def plan_deployments(catalog: Catalog) -> list[Deployment]:
             {},
             _schema(validate_data, diseases=diseases),
         ),
+        Deployment(
+            watch_folders,
+            "all",
+            f"Look for new images every few minutes, and train the diseases that have some. Starts train-all/{first}, "
+            "or that of another profile.",
+            {"profile": first},
+            _schema(watch_folders, diseases=diseases, choices={"profile": profiles}),
+        ),
         *(_compare(first, other, profiles, diseases) for other in others),
     ]
 
@@ -111,7 +120,8 @@ def _schema(
     for name in _PLACES:
         properties.pop(name, None)
     for name, said in properties.items():
-        said["description"] = " ".join(said.get("description", "").split())
+        words = " ".join(said.get("description", "").split())
+        said["description"] = words[:1].upper() + words[1:]
         for part in [said, *said.get("anyOf", [])]:
             if part.get("type") in ("integer", "number"):
                 part.update(_BOUNDS.get(name, {}))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound
 from prefect.workers.process import ProcessWorker
 
+from deployments.automations import plan_automations
 from deployments.planned import Deployment, plan_deployments
 from deployments.schedules import read_schedules
 from infra.stack import POOL
@@ -20,7 +23,7 @@ from tasks.core.errors import CatalogError, ServerError, first_line
 
 
 def register(catalog: Path | None) -> Iterator[str]:
-    """Tell the server every deployment, and yield the name of each.
+    """Tell the server every deployment and automation, and yield the name of each.
 
     Args:
         catalog: folder of the user's own catalog.
@@ -35,9 +38,14 @@ def register(catalog: Path | None) -> Iterator[str]:
     with get_client(sync_client=True) as client:
         try:
             _make_pool(client)
+            numbers: dict[str, UUID] = {}
             for deployment in planned:
-                _register(client, deployment, schedules.get(deployment.full_name))
-                yield deployment.full_name
+                name = deployment.full_name
+                numbers[name] = _register(client, deployment, schedules.get(name))
+                yield name
+            for automation in plan_automations(numbers):
+                _automate(client, automation)
+                yield automation.name
         except httpx.HTTPError as error:
             raise ServerError(
                 "The Prefect server did not take the deployments.",
@@ -61,13 +69,13 @@ def _make_pool(client: SyncPrefectClient) -> None:
         )
 
 
-def _register(client: SyncPrefectClient, deployment: Deployment, schedule: CronSchedule | None) -> None:
+def _register(client: SyncPrefectClient, deployment: Deployment, schedule: CronSchedule | None) -> UUID:
     new = None
     try:
         client.read_deployment_by_name(deployment.full_name)
     except ObjectNotFound:
         new = [] if schedule is None else [DeploymentScheduleCreate(schedule=schedule)]
-    client.create_deployment(
+    return client.create_deployment(
         flow_id=client.create_flow_from_name(deployment.flow.name),
         name=deployment.name,
         description=deployment.description,
@@ -80,6 +88,15 @@ def _register(client: SyncPrefectClient, deployment: Deployment, schedule: CronS
         schedules=new,
         pull_steps=[],
     )
+
+
+def _automate(client: SyncPrefectClient, automation: AutomationCore) -> None:
+    """Make an automation, or bring it up to date; one that was switched off stays off."""
+    there = client.read_automations_by_name(automation.name)
+    if there:
+        client.update_automation(there[0].id, automation.model_copy(update={"enabled": there[0].enabled}))
+    else:
+        client.create_automation(automation)
 
 
 def _require_known(schedules: dict[str, CronSchedule], planned: list[Deployment]) -> None:

@@ -13,12 +13,13 @@ from pathlib import Path
 
 from prefect import State, flow
 from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.states import Cancelled, Completed
 
 from flows.lifetime import lifetime
 from tasks.compare_profiles import compare_profiles as compare
 from tasks.core.comparison_request import check_words
-from tasks.core.settings import read_settings, silence
+from tasks.core.errors import AlreadyRunning
+from tasks.core.settings import Settings, read_settings, silence
 from tasks.find_runs import find_runs
 from tasks.name_champions import name_champions
 from tasks.publish_comparison import Published, publish_comparison
@@ -52,20 +53,33 @@ def compare_profiles(
         tracking_uri: where MLflow records; MLFLOW_TRACKING_URI by default.
 
     Returns:
-        Completed with a `Published` as its result. Where nothing can be compared the flow fails with
-        `ComparisonRefused`.
+        Completed with a `Published` as its result, or Cancelled where another run is at the same comparison. Where
+        nothing can be compared the flow fails with `ComparisonRefused`.
     """
-    began = time.perf_counter()
     silence(os.environ)
     settings = read_settings(os.environ, data=data, home=home, tracking_uri=tracking_uri)
     check_words(first, second, diseases)
     page = None if html is None else Path(os.path.expanduser(html)).absolute()
-    with lifetime(settings), start_worker(settings.home) as worker:
-        matches = find_runs(settings, first, second, diseases)
-        opening = open_run.submit(settings.tracking_uri, settings.artifact_root, f"compare/{first}-{second}")
+    try:
+        with lifetime(settings, "-".join(["compare", first, second, *(diseases or ())])):
+            published = _compare(settings, (first, second), diseases, page)
+    except AlreadyRunning as error:
+        return Cancelled(name="Refused", message=error.what, data=error)
+    verdicts = [f"{one.disease}: {one.verdict}" for one in published.comparison.diseases]
+    return Completed(message=" ".join(verdicts), data=published)
+
+
+def _compare(
+    settings: Settings, profiles: tuple[str, str], diseases: list[str] | None, page: Path | None
+) -> Published:
+    began = time.perf_counter()
+    with start_worker(settings.home) as worker:
+        matches = find_runs(settings, *profiles, diseases)
+        name = f"compare/{'-'.join(profiles)}"
+        opening = open_run.submit(settings.tracking_uri, settings.artifact_root, name)
         try:
             recording = opening.result()
-            compared = compare(worker, recording.tracker, settings, (first, second), matches)
+            compared = compare(worker, recording.tracker, settings, profiles, matches)
             seconds = time.perf_counter() - began
             champions = name_champions(recording.tracker, compared.comparison)
             published = publish_comparison(
@@ -75,5 +89,4 @@ def compare_profiles(
         except BaseException as error:
             abandon_run(opening, error)
             raise
-    verdicts = [f"{one.disease}: {one.verdict}" for one in published.comparison.diseases]
-    return Completed(message=" ".join(verdicts), data=published)
+    return published

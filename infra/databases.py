@@ -128,7 +128,7 @@ def databases(settings: Settings) -> Databases:
 def _fault(place: SplitResult) -> str:
     """Return what is wrong with an address, without a word of it but its scheme: any part may be of the password."""
     if place.scheme not in ("postgresql", "postgres"):
-        return f"an address of {place.scheme}" if "://" in place.geturl() else "no address"
+        return f"an address of {place.scheme}" if place.netloc or place.path.startswith("/") else "no address"
     if not place.hostname:
         return "no host"
     if place.fragment:
@@ -162,6 +162,7 @@ def _create(server: Server, names: tuple[str, ...]) -> None:
             password=server.password or None,
             sslmode=server.ssl_mode or None,
             dbname="postgres",
+            client_encoding="utf8",  # of a server whose own is ASCII, names would come as bytes
             autocommit=True,
             connect_timeout=10,
         ) as connection:

@@ -17,7 +17,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.databases import databases
-from infra.processes import Process, answers, end_orphans, free_port, last_words, listener, start_process
+from infra.processes import (
+    Process,
+    answers,
+    end_orphans,
+    free_port,
+    go_past_proxies,
+    last_words,
+    listener,
+    start_process,
+)
 from tasks.core.errors import RadtrainError, ServerError
 from tasks.core.settings import Settings
 from tasks.lifeline import has_lost
@@ -78,7 +87,7 @@ class Stack:
         """Return the pages that people look at."""
         return {
             "Prefect": self.services["prefect"].url,
-            "MLflow": f"{self.services['mlflow'].url}/?workflowType=machine_learning",
+            "MLflow": f"{self.services['mlflow'].url}/#/experiments?workflowType=machine_learning",
         }
 
     def is_whole(self) -> bool:
@@ -184,6 +193,7 @@ def environment_of_runs(
         "RADTRAIN_CATALOG": settings.catalog,
         "RADTRAIN_HOME": settings.home,
     }
+    go_past_proxies(said)
     said.update({name: str(place) for name, place in places.items() if place is not None})
     return {
         **said,
@@ -195,8 +205,6 @@ def environment_of_runs(
         # A run is picked up within a second or two instead of ten, and seen to be alive twice a minute.
         "PREFECT_WORKER_QUERY_SECONDS": said.get("PREFECT_WORKER_QUERY_SECONDS", "2"),
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": said.get("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", "30"),
-        "NO_PROXY": ",".join(filter(None, (said.get("NO_PROXY"), HOST))),
-        "no_proxy": ",".join(filter(None, (said.get("no_proxy"), HOST))),
     }
 
 

@@ -16,7 +16,7 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.processes import free_port
+from infra.processes import free_port, go_past_proxies
 from tasks.core.addresses import without_secret
 from tasks.core.errors import ServerError
 from tasks.lifeline import die_with_parent
@@ -56,8 +56,7 @@ def start_prefect_server(home: Path) -> Callable[[], None]:
             preexec_fn=die_with_parent if sys.platform == "linux" else None,
         )
     os.environ["PREFECT_API_URL"] = url
-    for name in ("NO_PROXY", "no_proxy"):  # no proxy stands between two processes of one machine
-        os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
+    go_past_proxies(os.environ)
     atexit.register(_stop, process)
     return lambda: _wait(url, patience_s=PATIENCE_S, process=process, log=log)
 

@@ -48,5 +48,8 @@ def _row(outcome: Outcome, tracker: Tracker) -> dict[str, str]:
         "test images": "" if auroc is None else str(auroc.n),
         "seconds": f"{outcome.seconds:.1f}" if outcome.state == "completed" else "",
         "why": outcome.cause or (f"as on {outcome.since}" if outcome.since else outcome.retried),
-        "run": "" if run_id is None else f"[{run_id[:8]}]({tracker.link(run_id)})",
+        "run": "" if run_id is None else f"[open in MLflow]({tracker.link(run_id)})",
+        "report": ""
+        if run_id is None or auroc is None
+        else f"[card]({tracker.link(run_id, 'card.md')}), [figures]({tracker.link(run_id, 'evaluation.png')})",
     }

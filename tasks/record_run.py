@@ -22,6 +22,7 @@ from prefect.runtime import flow_run
 from data_checks.report import Verdict
 from tasks.code_digest import code_digest
 from tasks.compute import Trained
+from tasks.core.card import interval
 from tasks.core.errors import TrackingError
 from tasks.core.metrics import Estimate
 from tasks.core.plan import Plan
@@ -114,7 +115,12 @@ def record_disease(
     """
     began = time.perf_counter()
     tracker = recording.tracker
-    run_id = tracker.start_run(plan.disease, tags=_tags(plan, trained), parent=recording.run_id)
+    run_id = tracker.start_run(
+        f"{plan.disease} {plan.profile}",
+        tags={**_tags(plan, trained), "mlflow.note.content": _note(plan, evaluated)},
+        parent=recording.run_id,
+        took_s=trained.duration_s + evaluated.duration_s,
+    )
     try:
         _log_disease(tracker, run_id, plan, folder, verdict, trained, evaluated)
     except BaseException:
@@ -138,7 +144,8 @@ def record_failure(recording: Recording, work: Work, outcome: Outcome) -> Outcom
         "radtrain.cause": outcome.cause,
     }
     try:
-        run_id = recording.tracker.start_run(outcome.disease, tags=tags, parent=recording.run_id)
+        name = f"{outcome.disease} {work.request.profile}"
+        run_id = recording.tracker.start_run(name, tags=tags, parent=recording.run_id)
         recording.tracker.end_run(run_id, completed=False)
     except TrackingError as error:
         return replace(outcome, reason=f"{outcome.reason} Nor could it be logged: {error.what}")
@@ -228,6 +235,15 @@ def _tags(plan: Plan, trained: Trained) -> dict[str, str]:
         "radtrain.trained": trained.digest,
         **({"radtrain.retried": trained.retried} if trained.retried else {}),
     }
+
+
+def _note(plan: Plan, evaluated: Evaluated) -> str:
+    """Return what MLflow's page of the run says first."""
+    auroc = evaluated.test["auroc"]
+    return (
+        f"{plan.title} with {plan.profile}: AUROC {interval(auroc)} on {auroc.n} test images (95 % interval by patient). "
+        "Not for diagnosis."
+    )
 
 
 def _training_metrics(plan: Plan, trained: Trained, evaluated: Evaluated) -> dict[str, float]:

@@ -204,6 +204,11 @@ def accepted_path(home: Path, disease: str, root: Path) -> Path:
     return home / "accepted" / f"{disease}-{_root_digest(root)}.parquet"
 
 
+def watch_path(home: Path, root: Path, profile: str) -> Path:
+    """Return where it is noted what the last look at a data root saw, for one profile."""
+    return home / "watch" / f"{profile}-{_root_digest(root)}.json"
+
+
 def remember(home: Path, kind: str, key: str, content: bytes) -> None:
     """Keep what was found out, as JSON, under a digest of all that it was found out from.
 

@@ -85,13 +85,23 @@ class Tracker:
     client: MlflowClient
     experiment_id: str
 
-    def start_run(self, name: str, *, tags: Mapping[str, str], parent: str | None = None) -> str:
-        """Start a run and return its id; with a parent, MLflow shows it below that run."""
+    def start_run(
+        self, name: str, *, tags: Mapping[str, str], parent: str | None = None, took_s: float = 0.0
+    ) -> str:
+        """Start a run and return its id.
+
+        Args:
+            name: of the run.
+            tags: as text.
+            parent: run that MLflow shows it below.
+            took_s: seconds that its work took before it is recorded: it began so long ago.
+        """
+        began = int(1000 * (time.time() - took_s))
         said = {**tags, "mlflow.runName": name, "mlflow.source.name": "radtrain"}
         if parent is not None:
             said["mlflow.parentRunId"] = parent
         with reaching(self.uri):
-            return self.client.create_run(self.experiment_id, tags=said).info.run_id
+            return self.client.create_run(self.experiment_id, start_time=began, tags=said).info.run_id
 
     def log(
         self,
@@ -198,9 +208,11 @@ class Tracker:
             if not token:
                 return
 
-    def link(self, run_id: str) -> str:
-        """Return where a run can be looked at; without a server, at the one that `mlflow server` starts here."""
-        place = f"experiments/{self.experiment_id}/runs/{run_id}/artifacts"
+    def link(self, run_id: str, artifact: str | None = None) -> str:
+        """Return where a run, or a file of it, can be looked at; without a server, at the one that `mlflow server` starts here."""
+        place = f"experiments/{self.experiment_id}/runs/{run_id}"
+        if artifact is not None:
+            place = f"{place}/artifacts/{quote(artifact)}"
         return f"{self._server()}/#/{place}?workflowType=machine_learning"
 
     def compare_link(self, run_ids: Sequence[str]) -> str:
@@ -301,9 +313,21 @@ def reaching(uri: str) -> Iterator[None]:
             "MLflow cannot be reached or written.",
             where=without_secret(uri),
             expected="a running MLflow server, or a database that can be written",
-            received=first_line(error),
+            received=first_line(_origin(error)),
             fix="start the server or correct MLFLOW_TRACKING_URI; unset it to record in the home folder",
         ) from error
+
+
+def _origin(error: BaseException) -> BaseException:
+    """Return what the database itself said, where MLflow and SQLAlchemy have words of their own around it."""
+    import sqlalchemy.exc
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, sqlalchemy.exc.DBAPIError) and cause.orig is not None:
+            return cause.orig
+        cause = cause.__cause__ or cause.__context__
+    return error
 
 
 def _making_tables(uri: str) -> contextlib.AbstractContextManager[object]:

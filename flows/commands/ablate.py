@@ -8,9 +8,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from flows.commands.options import Commands, add_data_options, add_run_options, setting, whole
-from flows.commands.run_flow import check_request, places, run_flow
+from flows.commands.run_flow import check_request, join_stack, places, run_flow
 from flows.output import write
-from tasks.core.settings import read_settings
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -42,7 +41,7 @@ def run(said: argparse.Namespace) -> int:
     """
     from tasks.core.levers import GOAL, START
 
-    settings = read_settings(os.environ, data=said.data, home=said.home, catalog=said.catalog)
+    settings = join_stack(os.environ, data=said.data, home=said.home, catalog=said.catalog)
     overrides = dict(setting(text) for text in said.set)
     diseases = [said.disease] if said.disease else None
     for profile in (START, GOAL):

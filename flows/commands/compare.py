@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from flows.commands.options import Commands, add_disease_option
-from flows.commands.run_flow import places, run_flow
+from flows.commands.run_flow import join_stack, places, run_flow
 from flows.output import write
 from tasks.core.errors import StorageError
-from tasks.core.settings import read_settings
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -39,7 +38,7 @@ def add(commands: Commands) -> None:
 
 def run(said: argparse.Namespace) -> int:
     """Compare as said, show the verdicts, and return the exit code."""
-    settings = read_settings(os.environ, data=said.data, home=said.home)
+    settings = join_stack(os.environ, data=said.data, home=said.home)
     page = _page_place(said.html) if said.html else None
 
     from tasks.core.comparison_request import check_words

@@ -6,7 +6,7 @@ In: a function that imports the flow, and the flow's parameters. Out: what the f
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -71,6 +71,31 @@ def run_flow(
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def join_stack(environment: MutableMapping[str, str], **places: str | None) -> Settings:
+    """Return the settings of a command that runs a flow: where the stack of its home folder is up, it runs and records there.
+
+    Args:
+        environment: usually `os.environ`; an address that it names already is left alone.
+        **places: as `read_settings` takes them.
+
+    Raises:
+        RadtrainError: as `read_settings` does.
+    """
+    from tasks.core.settings import read_settings
+
+    settings = read_settings(environment, **places)
+    if (settings.home / "stack").is_dir():
+        from infra.processes import go_past_proxies
+        from infra.stack import running
+
+        stack = running(settings.home)
+        if {"prefect", "mlflow"} <= set(stack.services):
+            go_past_proxies(environment)
+            for name, value in stack.environment().items():
+                environment.setdefault(name, value)
+    return read_settings(environment, **places)
 
 
 def places(settings: Settings) -> dict[str, str | None]:

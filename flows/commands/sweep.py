@@ -15,9 +15,8 @@ from flows.commands.options import (
     setting,
     whole,
 )
-from flows.commands.run_flow import check_request, places, run_flow
+from flows.commands.run_flow import check_request, join_stack, places, run_flow
 from flows.output import write
-from tasks.core.settings import read_settings
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -45,7 +44,7 @@ def run(said: argparse.Namespace) -> int:
     Raises:
         RadtrainError: nothing could be searched.
     """
-    settings = read_settings(os.environ, data=said.data, home=said.home, catalog=said.catalog)
+    settings = join_stack(os.environ, data=said.data, home=said.home, catalog=said.catalog)
     overrides = dict(setting(text) for text in said.set)
     wanted = check_request(settings, said.profile, diseases=said.disease, overrides=overrides)
 

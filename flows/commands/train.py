@@ -15,9 +15,9 @@ from flows.commands.options import (
     minutes,
     setting,
 )
-from flows.commands.run_flow import check_request, places, run_flow
+from flows.commands.run_flow import check_request, join_stack, places, run_flow
 from flows.output import write
-from tasks.core.settings import Settings, read_settings
+from tasks.core.settings import Settings
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -47,7 +47,7 @@ def add(commands: Commands) -> None:
 
 def run(said: argparse.Namespace) -> int:
     """Train as said, and return the exit code."""
-    settings = read_settings(os.environ, data=said.data, home=said.home, catalog=said.catalog)
+    settings = join_stack(os.environ, data=said.data, home=said.home, catalog=said.catalog)
     return train(
         said,
         settings,

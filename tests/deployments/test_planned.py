@@ -41,6 +41,7 @@ def test_the_shipped_catalog_has_these_deployments_with_these_parameters():
         "train-all/intensive": ({"profile": "intensive"}, train),
         "train-all/distilled": ({"profile": "distilled"}, train),
         "validate-data/all": ({}, ["diseases"]),
+        "watch-folders/all": ({"profile": "fast"}, ["profile", "diseases"]),
         "compare-profiles/fast-vs-intensive": ({"first": "fast", "second": "intensive"}, compare),
         "compare-profiles/fast-vs-distilled": ({"first": "fast", "second": "distilled"}, compare),
     }
@@ -50,6 +51,7 @@ def test_they_run_by_themselves_at_these_hours():
     found = {name: (one.cron, one.timezone) for name, one in read_schedules(None).items()}
     assert found == {
         "validate-data/all": ("30 1 * * *", "UTC"),
+        "watch-folders/all": ("*/15 * * * *", "UTC"),
         "train-all/fast": ("0 2 * * *", "UTC"),
         "train-all/intensive": ("0 3 * * 0", "UTC"),
     }
@@ -72,6 +74,7 @@ def test_an_entrypoint_can_be_imported_from_anywhere():
         "flows.train_all.train_all",
         "flows.validate_data.validate_data",
         "flows.compare_profiles.compare_profiles",
+        "flows.watch_folders.watch_folders",
     }
 
 

@@ -43,7 +43,7 @@ class Ground:
         client = MlflowClient(default_tracking_uri(self.home))
         experiment = client.get_experiment_by_name("radtrain")
         found = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent}'")
-        return {run.info.run_name: run for run in found}
+        return {run.data.tags["radtrain.disease"]: run for run in found}
 
     def run(self, run_id: str) -> Run:
         return MlflowClient(default_tracking_uri(self.home)).get_run(run_id)

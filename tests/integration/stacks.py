@@ -123,6 +123,10 @@ class Ground:
         state = self.flow_run(flow_run_id).state
         return state.name or "" if state else ""
 
+    def has_ended(self, flow_run_id: UUID) -> bool:
+        state = self.flow_run(flow_run_id).state
+        return state is not None and state.is_final()
+
     def runs(self) -> list[Run]:
         client = MlflowClient(self.tracking)
         experiment = client.get_experiment_by_name("radtrain")
@@ -185,10 +189,10 @@ def standing(ground: Ground) -> Iterator[Ground]:
     assert not left
 
 
-def until(condition: Callable[[], Any], what: str, *, within_s: float = 90) -> Any:
+def until(condition: Callable[[], Any], what: str, *, within_s: float = 90, every_s: float = 0.1) -> Any:
     """Wait until something holds, and return what it came to."""
     ends = time.monotonic() + within_s
     while not (found := condition()):
         assert time.monotonic() < ends, f"not within {within_s:.0f} s: {what}"
-        time.sleep(0.1)
+        time.sleep(every_s)  # to ask a server costs 50 ms, which what is waited for needs itself
     return found

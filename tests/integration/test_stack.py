@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -99,6 +100,34 @@ def test_an_impossible_parameter_is_refused_before_anything_runs(ground: Ground,
     assert said in " ".join((done.stdout + done.stderr).split())
     with ground.client() as client:
         assert len(client.read_flow_runs()) == before
+
+
+def test_a_command_runs_and_records_in_the_stack_of_its_home_folder(ground: Ground):
+    with ground.client() as client:
+        before = {run.id for run in client.read_flow_runs()}
+    done = ground.radtrain("train", "fast", "--disease", "arthritis", "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert report["tracking_uri"] == ground.tracking
+    with ground.client() as client:
+        (new,) = [
+            run for run in client.read_flow_runs() if run.id not in before and run.name.startswith("fast ")
+        ]
+    assert new.state is not None
+    assert new.state.name == "Unchanged"  # the deployment's run did it
+    assert not (ground.home / "prefect" / "temporary-server.log").exists()
+
+
+def test_two_ups_at_once_start_one_stack(tmp_path: Path):
+    ground = make_ground(tmp_path)
+    with ThreadPoolExecutor() as threads:
+        done = [one.result() for one in [threads.submit(ground.radtrain, "up") for _ in range(2)]]
+    assert [one.returncode for one in done] == [0, 0], [one.stderr for one in done]
+    assert sorted("starting the worker" in one.stderr for one in done) == [False, True]
+    for name in ("prefect server start", "mlflow server", "prefect worker start"):
+        assert len([one for one in ground.processes() if name in " ".join(one.cmdline())]) == 1, name
+    assert ground.radtrain("down").stdout == "stopped: prefect, mlflow, worker\n"
+    assert not ground.processes()
 
 
 def test_a_part_that_was_killed_comes_back_and_the_others_stay(ground: Ground):

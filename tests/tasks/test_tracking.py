@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -82,3 +84,28 @@ def test_a_password_in_the_address_is_not_repeated():
 
 def test_an_open_tracker_leaves_no_address_behind_for_the_next_flow_of_the_process(tracker):
     assert "MLFLOW_TRACKING_URI" not in os.environ
+
+
+def test_a_database_that_somebody_else_holds_is_said_to_be_locked(tmp_path):
+    tracker = open_tracker(default_tracking_uri(tmp_path), tmp_path / "mlartifacts")
+    with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(TrackingError, match="database is locked"):
+            tracker.start_run("late", tags={})
+    assert tracker.start_run("afterwards", tags={})
+
+
+def test_a_database_on_a_disk_that_is_read_only_is_said_to_be(tmp_path):
+    place = tmp_path / "disk"
+    place.mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(place)], check=False, capture_output=True)
+    if done.returncode != 0:
+        pytest.skip(f"a disk cannot be mounted: {done.stderr.decode().strip()}")
+    try:
+        tracker = open_tracker(default_tracking_uri(place), place / "mlartifacts")
+        tracker.client._tracking_client.store.engine.dispose()  # an open file keeps a disk from being read-only
+        subprocess.run(["mount", "-o", "remount,ro", str(place)], check=True)
+        with pytest.raises(TrackingError, match="readonly database"):
+            tracker.start_run("late", tags={})
+    finally:
+        subprocess.run(["umount", "--lazy", str(place)], check=True)

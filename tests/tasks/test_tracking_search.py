@@ -85,8 +85,9 @@ def test_the_link_to_a_comparison_names_these_runs_and_holds_nothing_that_a_term
 def test_links_lead_to_the_server_that_records_without_its_password():
     tracker = Tracker("https://user:secret@mlflow.example/", None, "7")  # type: ignore[arg-type]
     assert tracker.compare_link(["a"]).startswith("https://mlflow.example/#/compare-runs?runs=")
-    assert tracker.link("a") == (
-        "https://mlflow.example/#/experiments/7/runs/a/artifacts?workflowType=machine_learning"
+    assert tracker.link("a") == "https://mlflow.example/#/experiments/7/runs/a?workflowType=machine_learning"
+    assert tracker.link("a", "card.md") == (
+        "https://mlflow.example/#/experiments/7/runs/a/artifacts/card.md?workflowType=machine_learning"
     )
 
 
