@@ -22,8 +22,7 @@ def main() -> int:
 
     try:
         settings = read_settings(os.environ)
-        for _name in register(settings.catalog):
-            pass
+        register(settings.catalog, say=print)
         end_lost_runs(settings)
     except RadtrainError as error:
         return error.exit_code

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, DeploymentUpdate, WorkPoolCreate
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.schemas.automations import AutomationCore
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.workers.process import ProcessWorker
 
 from deployments.automations import plan_automations
@@ -22,11 +23,12 @@ from tasks.core.catalog import load_catalog
 from tasks.core.errors import CatalogError, ServerError, first_line
 
 
-def register(catalog: Path | None) -> Iterator[str]:
-    """Tell the server every deployment and automation, and yield the name of each.
+def register(catalog: Path | None, *, say: Callable[[str], None]) -> None:
+    """Tell the server every deployment and automation.
 
     Args:
         catalog: folder of the user's own catalog.
+        say: takes a line about each thing of the user's that could not stay as it was.
 
     Raises:
         CatalogError: the catalog or its schedules are wrong.
@@ -41,11 +43,9 @@ def register(catalog: Path | None) -> Iterator[str]:
             numbers: dict[str, UUID] = {}
             for deployment in planned:
                 name = deployment.full_name
-                numbers[name] = _register(client, deployment, schedules.get(name))
-                yield name
+                numbers[name] = _register(client, deployment, schedules.get(name), say)
             for automation in plan_automations(numbers):
                 _automate(client, automation)
-                yield automation.name
         except httpx.HTTPError as error:
             raise ServerError(
                 "The Prefect server did not take the deployments.",
@@ -69,25 +69,45 @@ def _make_pool(client: SyncPrefectClient) -> None:
         )
 
 
-def _register(client: SyncPrefectClient, deployment: Deployment, schedule: CronSchedule | None) -> UUID:
-    new = None
+def _register(
+    client: SyncPrefectClient,
+    deployment: Deployment,
+    schedule: CronSchedule | None,
+    say: Callable[[str], None],
+) -> UUID:
+    """Make a deployment; of one that is there, change what follows from the catalog and leave the rest as it is.
+
+    Creating it once more would remove its schedules.
+    """
+    ours: dict[str, Any] = {
+        "description": deployment.description,
+        "entrypoint": deployment.entrypoint,
+        "work_pool_name": POOL,
+        "parameter_openapi_schema": dict(deployment.schema),
+        "enforce_parameter_schema": True,
+        "pull_steps": [],
+    }
     try:
-        client.read_deployment_by_name(deployment.full_name)
+        there = client.read_deployment_by_name(deployment.full_name)
     except ObjectNotFound:
-        new = [] if schedule is None else [DeploymentScheduleCreate(schedule=schedule)]
-    return client.create_deployment(
-        flow_id=client.create_flow_from_name(deployment.flow.name),
-        name=deployment.name,
-        description=deployment.description,
-        entrypoint=deployment.entrypoint,
-        work_pool_name=POOL,
-        parameters=dict(deployment.parameters),
-        parameter_openapi_schema=dict(deployment.schema),
-        enforce_parameter_schema=True,
-        tags=list(deployment.tags),
-        schedules=new,
-        pull_steps=[],
-    )
+        return client.create_deployment(
+            flow_id=client.create_flow_from_name(deployment.flow.name),
+            name=deployment.name,
+            parameters=dict(deployment.parameters),
+            tags=list(deployment.tags),
+            schedules=[] if schedule is None else [DeploymentScheduleCreate(schedule=schedule)],
+            **ours,
+        )
+    try:
+        client.update_deployment(there.id, DeploymentUpdate(**ours))
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code != httpx.codes.CONFLICT:
+            raise
+        client.update_deployment(there.id, DeploymentUpdate(parameters=dict(deployment.parameters), **ours))
+        say(
+            f"{deployment.full_name}: its defaults are the catalog's again, which no longer allows those that were set"
+        )
+    return there.id
 
 
 def _automate(client: SyncPrefectClient, automation: AutomationCore) -> None:

@@ -68,6 +68,15 @@ class Databases:
     server: Server | None = None
     names: tuple[str, ...] = ()
 
+    @property
+    def place(self) -> str:
+        """Where they are, for people: no user and no password."""
+        return (
+            "SQLite in the home folder"
+            if self.server is None
+            else f"{self.server}, {' and '.join(self.names)}"
+        )
+
     def environment(self, name: str) -> dict[str, str]:
         """Return the variables of one server."""
         if name == "prefect":

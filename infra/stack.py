@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from infra.databases import databases
+from infra.databases import Databases, databases
 from infra.processes import (
     Process,
     answers,
@@ -43,6 +43,8 @@ _LOGS = {"prefect": "prefect-server.log", "mlflow": "mlflow-server.log", "worker
 _HEALTH = {"prefect": "/api/health", "mlflow": "/health", "worker": "/health"}
 #: In the environment of all that is started, so that it is known again: the home folder.
 _MARK = "RADTRAIN_STACK"
+#: They may hold a password, and what runs needs the two servers only.
+_OF_DATABASES = ("RADTRAIN_DATABASE_URL", "PREFECT_API_DATABASE_CONNECTION_URL", "MLFLOW_BACKEND_STORE_URI")
 _PORT_OPTIONS = {"prefect": "--prefect-port", "mlflow": "--mlflow-port"}
 
 
@@ -54,11 +56,13 @@ class Service:
         name: of NAMES.
         process: that does it.
         port: that it listens at.
+        databases: where those of the stack are, for people; empty for the worker, which needs none.
     """
 
     name: str
     process: Process
     port: int
+    databases: str = ""
 
     @property
     def url(self) -> str:
@@ -104,7 +108,10 @@ def _noted(home: Path) -> dict[str, Service]:
     """Return what was started, whether it is still there or not."""
     try:
         said = read_json(_file(home))
-        return {name: Service(name, Process(**one["process"]), one["port"]) for name, one in said.items()}
+        return {
+            name: Service(name, Process(**one["process"]), one["port"], one.get("databases", ""))
+            for name, one in said.items()
+        }
     except (
         FileNotFoundError,
         ValueError,
@@ -136,18 +143,21 @@ def up(settings: Settings, environment: Mapping[str, str], *, say: Callable[[str
         changed = set(NAMES) - set(stack.services)
         words = environment_of_runs(settings, environment, wanted)
         made = databases(settings)
+        _require_databases(stack, made)
         if "mlflow" in changed:
             made.prepare(settings)  # before anything else opens it
         try:
             for name in ("prefect", "mlflow"):
                 if name in changed:
                     say(f"starting {name} at http://{HOST}:{wanted[name]}")
-                    stack = _start(home, stack, name, wanted[name], {**words, **made.environment(name)})
+                    of_it = {**words, **made.environment(name)}
+                    stack = _start(home, stack, name, wanted[name], of_it, databases=made.place)
             for name in ("prefect", "mlflow"):
                 _wait(home, stack.services[name])
             if changed:
                 say("registering deployments")
-                _run("deployments.register", words, "The deployments could not be registered.")
+                for note in _run("deployments.register", words, "The deployments could not be registered."):
+                    say(note)
             if has_lost(home):
                 say("ending runs that were lost")
                 _run("tasks.end_lost_runs", words, "Runs that were lost could not be ended.")
@@ -187,7 +197,8 @@ def environment_of_runs(
 ) -> dict[str, str]:
     """Return the environment of the stack's processes: that of the user, with all places made absolute."""
     said = dict(environment)
-    said.pop("RADTRAIN_DATABASE_URL", None)  # holds a password, and runs need the two servers only
+    for name in _OF_DATABASES:
+        said.pop(name, None)
     places = {
         "RADTRAIN_DATA": settings.data,
         "RADTRAIN_CATALOG": settings.catalog,
@@ -233,7 +244,9 @@ def _words(name: str, port: int, home: Path) -> list[str]:
     }[name]
 
 
-def _start(home: Path, stack: Stack, name: str, port: int, environment: Mapping[str, str]) -> Stack:
+def _start(
+    home: Path, stack: Stack, name: str, port: int, environment: Mapping[str, str], *, databases: str = ""
+) -> Stack:
     taken = listener(HOST, port)
     if taken:
         option = _PORT_OPTIONS.get(name, "")
@@ -245,7 +258,7 @@ def _start(home: Path, stack: Stack, name: str, port: int, environment: Mapping[
             fix=f"end that process, or name another port: radtrain up {option} PORT",
         )
     process = start_process(_words(name, port, home), environment, home / "logs" / _LOGS[name])
-    stack = Stack({**stack.services, name: Service(name, process, port)})
+    stack = Stack({**stack.services, name: Service(name, process, port, databases)})
     _write(home, stack)
     return stack
 
@@ -265,8 +278,12 @@ def _wait(home: Path, service: Service) -> None:
         time.sleep(_LOOK_S)
 
 
-def _run(module: str, environment: Mapping[str, str], complaint: str) -> None:
-    """Run a module as a process of its own: Prefect reads the address of its server when it is imported."""
+def _run(module: str, environment: Mapping[str, str], complaint: str) -> list[str]:
+    """Run a module as a process of its own, since Prefect reads the address of its server when it is imported.
+
+    Returns:
+        The lines that it printed.
+    """
     words = [sys.executable, "-m", module]
     done = subprocess.run(  # noqa: S603 - our own words, no shell
         words, env=dict(environment), check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL
@@ -279,6 +296,7 @@ def _run(module: str, environment: Mapping[str, str], complaint: str) -> None:
             received="\n            ".join(said[-8:]),
             fix="mend what is said there, then radtrain up again",
         )
+    return done.stdout.splitlines()
 
 
 def _stop(home: Path, names: list[str], say: Callable[[str], None]) -> None:
@@ -300,6 +318,19 @@ def _require_ports(stack: Stack, wanted: Mapping[str, int]) -> None:
                 expected=f"port {port}",
                 received=f"port {stack.services[name].port}",
                 fix="radtrain down, then radtrain up with the ports that you want; or leave the option out",
+            )
+
+
+def _require_databases(stack: Stack, wanted: Databases) -> None:
+    """See that one server is not started on other databases than those that the other one works on."""
+    for one in stack.services.values():
+        if one.databases and one.databases != wanted.place:
+            raise ServerError(
+                "The stack of this home folder runs already, on other databases.",
+                where="RADTRAIN_DATABASE_URL",
+                expected=one.databases,
+                received=wanted.place,
+                fix="set it as it was when the stack was started; or radtrain down, then radtrain up to change it",
             )
 
 

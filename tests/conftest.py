@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from tasks.worker import Worker
 
 os.environ.update(QUIET)
-for name in ("RADTRAIN_DATA", "RADTRAIN_HOME", "RADTRAIN_CATALOG", "MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
+for name in [name for name in os.environ if name.startswith("RADTRAIN_") and name != "RADTRAIN_SCREENSHOTS"]:
+    os.environ.pop(name)
+for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
     os.environ.pop(name, None)
 
 ROOT = Path(__file__).parents[1]

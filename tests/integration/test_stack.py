@@ -61,6 +61,17 @@ def test_another_port_than_it_runs_at_is_refused(ground: Ground):
     assert f"received: port {ground.prefect_port}" in done.stderr
 
 
+def test_a_part_is_not_started_on_other_databases_than_the_rest(ground: Ground):
+    before = (ground.home / "stack" / "stack.json").read_bytes()
+    done = ground.radtrain("up", RADTRAIN_DATABASE_URL="postgresql://me:secret@127.0.0.1:9/radtrain")
+    assert done.returncode == 16
+    assert "The stack of this home folder runs already, on other databases." in done.stderr
+    assert "expected: SQLite in the home folder" in done.stderr
+    assert "received: postgresql://127.0.0.1:9, radtrain_prefect and radtrain_mlflow" in done.stderr
+    assert "secret" not in done.stderr
+    assert (ground.home / "stack" / "stack.json").read_bytes() == before
+
+
 def test_a_run_from_any_folder_ends_with_0_and_the_same_again_is_unchanged(ground: Ground):
     first = ground.prefect("deployment", "run", "train-all/fast", "--watch")
     assert first.returncode == 0, first.stdout
