@@ -102,7 +102,9 @@ def test_the_page_of_a_run_has_a_table_with_a_link_to_each_run_in_mlflow(ground,
     for row, outcome in zip(rows, first.outcomes, strict=True):
         assert row["state"] == "unchanged"
         assert row["test images"] == str(outcome.test["auroc"].n)
-        assert row["run"].startswith(f"[{outcome.run_id[:8]}](http://127.0.0.1:5000/#/experiments/")
+        assert row["run"].startswith("[open in MLflow](http://127.0.0.1:5000/#/experiments/")
+        assert f"/runs/{outcome.run_id}?" in row["run"]
+        assert f"/runs/{outcome.run_id}/artifacts/card.md?" in row["report"]
     assert str(artifact.description).startswith(f"Nothing changed since run {first.run_id}")
 
 
