@@ -1,4 +1,7 @@
-"""What is killed, and what is lost by it: nothing. Every row of the table in docs/explanation/what-survives.md."""
+"""What is killed, and what is lost by it: nothing. Every row of the table in docs/explanation/what-survives.md.
+
+Three rows run with `make test-all` only: each costs a minute, and the others kill the same processes and more.
+"""
 
 from __future__ import annotations
 
@@ -80,6 +83,7 @@ def nothing_runs(ground: Ground) -> None:
     assert not [run for run in ground.runs() if run.info.status == "RUNNING"]
 
 
+@pytest.mark.full
 def test_the_process_that_trains(ground: Ground):
     flow_run_id = begin(ground)
     trainer(ground, flow_run_id).kill()
@@ -104,6 +108,7 @@ def test_the_process_of_the_flow(ground: Ground):
     nothing_runs(ground)
 
 
+@pytest.mark.full
 def test_the_worker(ground: Ground):
     flow_run_id = begin(ground)
     os.kill(ground.pid("worker"), signal.SIGKILL)
@@ -116,6 +121,7 @@ def test_the_worker(ground: Ground):
     nothing_runs(ground)
 
 
+@pytest.mark.full
 def test_the_prefect_server(ground: Ground):
     """The run outlives it if the server is back in time; otherwise it is tried again."""
     flow_run_id = begin(ground)
