@@ -147,12 +147,13 @@ class Ground:
             and run.info.status == "FINISHED"
         ]
 
-    def processes(self) -> list[psutil.Process]:
-        """Return every process that works for this home folder."""
+    def processes(self, **marks: str) -> list[psutil.Process]:
+        """Return every process that works for this home folder, and has these marks in its environment too."""
+        wanted = {"RADTRAIN_HOME": str(self.home), **marks}
         found = []
         for process in psutil.process_iter():
             try:
-                if process.environ().get("RADTRAIN_HOME") == str(self.home) and process.status() != "zombie":
+                if wanted.items() <= process.environ().items() and process.status() != "zombie":
                     found.append(process)
             except psutil.Error:
                 continue
@@ -160,11 +161,7 @@ class Ground:
 
     def flow_processes(self, flow_run_id: UUID) -> list[psutil.Process]:
         """Return the processes of a flow run: Prefect's, the flow's, and the one that holds TensorFlow."""
-        return [
-            process
-            for process in self.processes()
-            if process.environ().get("PREFECT__FLOW_RUN_ID") == str(flow_run_id)
-        ]
+        return self.processes(PREFECT__FLOW_RUN_ID=str(flow_run_id))
 
 
 def make_ground(folder: Path, **more: str) -> Ground:
