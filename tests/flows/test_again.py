@@ -237,7 +237,7 @@ import sys
 from flows.train_all import train_all
 if __name__ == "__main__":
     words = dict(word.split("=", 1) for word in sys.argv[1:])
-    train_all(**words, diseases=["cardiomegaly", "pneumonia"], seed=77, overrides={"epochs": 60})
+    train_all(**words, diseases=["cardiomegaly", "pneumonia"], seed=77, overrides={"epochs": 300})
 """
 
 
