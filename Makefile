@@ -43,10 +43,11 @@ format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## seconds and memory against plain Keras on the same images and cores, as ratios; a search; the checks; the finder of copies; orchestration
+bench: $(READY)  ## seconds and memory against plain Keras on the same images and cores, as ratios; what Prefect adds; a search; the checks; the finder of copies; orchestration
 	$(BIN)/python -m tests.benchmarks.against_plain_keras
 	$(BIN)/python -m tests.benchmarks.intensive
 	$(BIN)/python -m tests.benchmarks.sweep
+	$(BIN)/python -m tests.benchmarks.orchestration
 	$(BIN)/python -m tests.benchmarks.checks
 	$(BIN)/python -m tests.benchmarks.duplicate_finder
 	$(BIN)/python -m tests.benchmarks.orchestration
