@@ -43,14 +43,13 @@ format: $(READY) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(READY)  ## seconds and memory against plain Keras on the same images and cores, as ratios; what Prefect adds; a search; the checks; the finder of copies; orchestration
+bench: $(READY)  ## seconds and memory against plain Keras on the same images and cores, as ratios; what Prefect adds; a search; the checks; the finder of copies
 	$(BIN)/python -m tests.benchmarks.against_plain_keras
 	$(BIN)/python -m tests.benchmarks.intensive
 	$(BIN)/python -m tests.benchmarks.sweep
 	$(BIN)/python -m tests.benchmarks.orchestration
 	$(BIN)/python -m tests.benchmarks.checks
 	$(BIN)/python -m tests.benchmarks.duplicate_finder
-	$(BIN)/python -m tests.benchmarks.orchestration
 
 lock: $(READY)   ## renew requirements.lock from pyproject.toml
 	$(BIN)/python -m tests.architecture.check_lock --write

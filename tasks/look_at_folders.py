@@ -67,7 +67,10 @@ def _read(place: Path) -> dict[str, Known]:
     """Return what is known; nothing where there is no file, or half of one."""
     try:
         said = read_json(place)
-        return {key: Known(Seen(**one["last"]), Seen(**one["dealt_with"])) for key, one in said.items()}
+        return {
+            key: Known(Seen(**one["last"]), Seen(**one["dealt_with"]), one["trainings"])
+            for key, one in said.items()
+        }
     except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):
         return {}
 

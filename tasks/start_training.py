@@ -5,7 +5,6 @@ In: the changes. Out: the number of the flow run. Events carry keys and counts.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 from uuid import UUID
 
@@ -30,14 +29,13 @@ def start_training(settings: Settings, profile: str, changes: Changes) -> UUID:
         StorageError: the home folder cannot be written.
     """
     name = f"train-all/{profile}"
-    said = "\0".join(f"{key}\0{seen.digest}" for key, seen in sorted(changes.settled.items()))
     try:
         run: Any = run_deployment(
             name,
             parameters={"profile": profile, "diseases": list(changes.settled)},
             timeout=0,
             as_subflow=False,
-            idempotency_key=f"watch-{hashlib.sha256(said.encode()).hexdigest()}",
+            idempotency_key=f"watch-{profile}-{changes.key()}",
         )
     except ObjectNotFound as error:
         raise ServerError(

@@ -6,8 +6,10 @@ next look needs to know.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +32,12 @@ class Known:
     Attributes:
         last: at the last look.
         dealt_with: when a training was last started, or at the first look.
+        trainings: how many were started.
     """
 
     last: Seen
     dealt_with: Seen
+    trainings: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,11 @@ class Changes:
     files: Mapping[str, int]
     before: Mapping[str, int]
     known: Mapping[str, Known]
+
+    def key(self) -> str:
+        """Return a digest of what has settled, and of how often that was so: another one for each training to start."""
+        said = [(key, seen.digest, self.known[key].trainings) for key, seen in sorted(self.settled.items())]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
 
     @property
     def state(self) -> str:
@@ -94,14 +103,15 @@ def judge(known: Mapping[str, Known], now: Mapping[str, Seen]) -> Changes:
             first.append(key)
             following[key] = Known(seen, seen)
             continue
-        dealt_with = known[key].dealt_with
-        if seen == dealt_with:
-            pass
-        elif seen == known[key].last:
-            settled[key] = dealt_with = seen
+        old = known[key]
+        following[key] = replace(old, last=seen)
+        if seen == old.dealt_with:
+            continue
+        if seen == old.last:
+            settled[key] = seen
+            following[key] = Known(seen, seen, old.trainings + 1)
         else:
             unsettled.append(key)
-        following[key] = Known(seen, dealt_with)
     before = {key: known[key].dealt_with.files for key in now if key in known}
     files = {key: seen.files for key, seen in now.items()}
     return Changes(settled, tuple(unsettled), tuple(first), files, before, following)

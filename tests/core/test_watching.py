@@ -43,6 +43,14 @@ def test_a_change_stays_one_until_its_training_was_started():
     assert judge({"arthritis": Known(NEW, OLD)}, {"arthritis": NEW}).settled == changes.settled
 
 
+def test_the_same_files_again_are_another_training_and_the_same_training_tried_again_is_not():
+    found = looks(OLD, NEW, NEW, OLD, OLD, NEW, NEW)
+    started = [one.key() for one in found if one.settled]
+    assert len(started) == len(set(started)) == 3
+    before = found[1].known
+    assert judge(before, {"arthritis": NEW}).key() == judge(before, {"arthritis": NEW}).key() == started[0]
+
+
 def test_what_is_not_looked_at_stays_known():
     known = {"pneumonia": Known(OLD, OLD)}
     assert judge(known, {"arthritis": NEW}).known["pneumonia"] == known["pneumonia"]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import flows
+from deployments.automations import plan_automations
 from deployments.planned import plan_deployments
 from deployments.schedules import read_schedules
 from tasks.core.catalog import load_catalog
 from tasks.core.errors import CatalogError
+from tasks.core.watching import Known, Seen, judge
+
+OLD, NEW = Seen("a", 1), Seen("b", 2)
 
 SHIPPED = ["cardiomegaly", "arthritis", "osteoporosis", "bone_fracture", "pneumonia"]
 TINY = """
@@ -45,6 +52,26 @@ def test_the_shipped_catalog_has_these_deployments_with_these_parameters():
         "compare-profiles/fast-vs-intensive": ({"first": "fast", "second": "intensive"}, compare),
         "compare-profiles/fast-vs-distilled": ({"first": "fast", "second": "distilled"}, compare),
     }
+
+
+def test_every_state_that_a_flow_ends_in_is_known_to_those_who_look_for_dead_runs():
+    """A run that ended in another one would be taken to be dead, minutes later."""
+    names = set()
+    for path in Path(str(flows.__file__)).parent.glob("*.py"):
+        names |= set(re.findall(r'\bname ?= ?"([A-Z]\w+)"', path.read_text()))
+    changes = (
+        judge({}, {}),
+        judge({"a": Known(NEW, OLD)}, {"a": NEW}),
+        judge({"a": Known(OLD, OLD)}, {"a": NEW}),
+    )
+    names |= {one.state for one in changes} | {"Completed", "Failed", "Crashed", "Cancelled"}
+    assert {"Unchanged", "Refused", "Quiet", "Changed", "Settling"} < names
+    expected = next(
+        one.trigger.expect
+        for one in plan_automations({})
+        if one.name == "radtrain: end runs whose process is gone"
+    )
+    assert {f"prefect.flow-run.{name}" for name in names} <= expected
 
 
 def test_they_run_by_themselves_at_these_hours():
