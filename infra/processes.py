@@ -21,6 +21,9 @@ import psutil
 
 from tasks.store import writing
 
+#: This machine, and nobody beyond it.
+HOST = "127.0.0.1"
+
 #: Seconds that a process gets to end by itself.
 PATIENCE_S = 30.0
 #: Bytes of a log that are shown of a process that did not come up.
@@ -136,7 +139,7 @@ def listener(host: str, port: int) -> str:
 def go_past_proxies(environment: MutableMapping[str, str]) -> None:
     """Have no proxy stand between two processes of this machine."""
     for name in ("NO_PROXY", "no_proxy"):
-        environment[name] = ",".join(filter(None, (environment.get(name), "127.0.0.1")))
+        environment[name] = ",".join(filter(None, (environment.get(name), HOST)))
 
 
 def free_port() -> int:

@@ -1,9 +1,8 @@
 """The stack of this machine: a Prefect server, an MLflow server and a worker, started, looked at and ended together.
 
-    stack/stack.json   stack/lock   logs/{prefect-server,mlflow-server,worker-process}.log
+    stack/lock   logs/{prefect-server,mlflow-server,worker-process}.log
 
-Everything listens on 127.0.0.1. What runs is told by process and not by a file alone, so a file that was left over from
-a lost machine does no harm, and nothing is ended that was not started here.
+Everything listens on 127.0.0.1, and nothing is ended that was not started here.
 """
 
 from __future__ import annotations
@@ -13,13 +12,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.databases import Databases, databases
 from infra.processes import (
-    Process,
-    answers,
+    HOST,
     end_orphans,
     free_port,
     go_past_proxies,
@@ -27,98 +24,22 @@ from infra.processes import (
     listener,
     start_process,
 )
+from infra.services import HEALTH, NAMES, Service, Stack, note, noted, running
 from tasks.core.errors import RadtrainError, ServerError
 from tasks.core.settings import Settings
 from tasks.lifeline import has_lost
-from tasks.store import alone, prepare_home, read_json, write_json
+from tasks.store import alone, prepare_home
 
-HOST = "127.0.0.1"
 POOL = "radtrain"
-#: In the order in which they are started.
-NAMES = ("prefect", "mlflow", "worker")
 #: Seconds until each must answer: a new database takes 10 s on two idle cores.
 _PATIENCE_S = 120.0
 _LOOK_S = 0.1
 _LOGS = {"prefect": "prefect-server.log", "mlflow": "mlflow-server.log", "worker": "worker-process.log"}
-_HEALTH = {"prefect": "/api/health", "mlflow": "/health", "worker": "/health"}
 #: In the environment of all that is started, so that it is known again: the home folder.
 _MARK = "RADTRAIN_STACK"
 #: They may hold a password, and what runs needs the two servers only.
 _OF_DATABASES = ("RADTRAIN_DATABASE_URL", "PREFECT_API_DATABASE_CONNECTION_URL", "MLFLOW_BACKEND_STORE_URI")
 _PORT_OPTIONS = {"prefect": "--prefect-port", "mlflow": "--mlflow-port"}
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """One part of the stack.
-
-    Attributes:
-        name: of NAMES.
-        process: that does it.
-        port: that it listens at.
-        databases: where those of the stack are, for people; empty for the worker, which needs none.
-    """
-
-    name: str
-    process: Process
-    port: int
-    databases: str = ""
-
-    @property
-    def url(self) -> str:
-        """Where it is found."""
-        return f"http://{HOST}:{self.port}"
-
-    def is_healthy(self) -> bool:
-        """Tell whether its process is there and answers."""
-        return self.process.is_running() and answers(self.url + _HEALTH[self.name])
-
-
-@dataclass(frozen=True, slots=True)
-class Stack:
-    """What runs, by name."""
-
-    services: Mapping[str, Service]
-
-    def environment(self) -> dict[str, str]:
-        """Return the variables with which `prefect` and `mlflow` find it from any shell."""
-        return {
-            "PREFECT_API_URL": f"{self.services['prefect'].url}/api",
-            "MLFLOW_TRACKING_URI": self.services["mlflow"].url,
-        }
-
-    def links(self) -> dict[str, str]:
-        """Return the pages that people look at."""
-        return {
-            "Prefect": self.services["prefect"].url,
-            "MLflow": f"{self.services['mlflow'].url}/#/experiments?workflowType=machine_learning",
-        }
-
-    def is_whole(self) -> bool:
-        """Tell whether every part is there."""
-        return set(self.services) == set(NAMES)
-
-
-def running(home: Path) -> Stack:
-    """Return which parts of the stack of a home folder have a process."""
-    return Stack({name: one for name, one in _noted(home).items() if one.process.is_running()})
-
-
-def _noted(home: Path) -> dict[str, Service]:
-    """Return what was started, whether it is still there or not."""
-    try:
-        said = read_json(_file(home))
-        return {
-            name: Service(name, Process(**one["process"]), one["port"], one.get("databases", ""))
-            for name, one in said.items()
-        }
-    except (
-        FileNotFoundError,
-        ValueError,
-        LookupError,
-        TypeError,
-    ):  # none, or half of one: nothing that can be ended
-        return {}
 
 
 def up(settings: Settings, environment: Mapping[str, str], *, say: Callable[[str], None]) -> Stack:
@@ -222,7 +143,7 @@ def environment_of_runs(
 def _without_orphans(home: Path) -> Stack:
     """Return what runs, after ending what a killed part left behind: it would hold the port."""
     stack = running(home)
-    for name, one in _noted(home).items():
+    for name, one in noted(home).items():
         if name not in stack.services:
             end_orphans(one.process.pid, (_MARK, str(home)))
     return stack
@@ -259,7 +180,7 @@ def _start(
         )
     process = start_process(_words(name, port, home), environment, home / "logs" / _LOGS[name])
     stack = Stack({**stack.services, name: Service(name, process, port, databases)})
-    _write(home, stack)
+    note(home, stack)
     return stack
 
 
@@ -271,7 +192,7 @@ def _wait(home: Path, service: Service) -> None:
             raise ServerError(
                 f"The {service.name} of the stack did not come up.",
                 where=service.url,
-                expected=f"an answer at {_HEALTH[service.name]} within {_PATIENCE_S:.0f} s",
+                expected=f"an answer at {HEALTH[service.name]} within {_PATIENCE_S:.0f} s",
                 received=last_words(log) or "nothing",
                 fix=f"mend what its log says, {log}, then radtrain up again",
             )
@@ -306,7 +227,7 @@ def _stop(home: Path, names: list[str], say: Callable[[str], None]) -> None:
         if left[name].process.stop():
             say(f"{name} had to be killed")
         left.pop(name)
-        _write(home, Stack(left))
+        note(home, Stack(left))
 
 
 def _require_ports(stack: Stack, wanted: Mapping[str, int]) -> None:
@@ -332,14 +253,3 @@ def _require_databases(stack: Stack, wanted: Databases) -> None:
                 received=wanted.place,
                 fix="set it as it was when the stack was started; or radtrain down, then radtrain up to change it",
             )
-
-
-def _write(home: Path, stack: Stack) -> None:
-    if stack.services:
-        write_json(_file(home), {name: asdict(one) for name, one in stack.services.items()})
-    else:
-        _file(home).unlink(missing_ok=True)
-
-
-def _file(home: Path) -> Path:
-    return home / "stack" / "stack.json"

@@ -22,7 +22,8 @@ from tasks.extract_features import Wanted
 from tasks.feature_spaces import FeatureSpaces
 from tasks.plan_run import Work
 from tasks.store import disease_folder, read_json, read_rows, write_table
-from tasks.tracking import Found, Tracker
+from tasks.tracked_run import Found
+from tasks.tracking import Tracker
 from tasks.worker import Worker
 
 

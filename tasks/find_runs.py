@@ -21,7 +21,8 @@ from tasks.core.plan import Plan
 from tasks.core.settings import Settings
 from tasks.run_folder import RunFolder, UnreadableRun, read_run_folder
 from tasks.store import disease_folder
-from tasks.tracking import Found, Tracker, open_tracker
+from tasks.tracked_run import Found
+from tasks.tracking import Tracker, open_tracker
 
 
 @dataclass(frozen=True, slots=True, eq=False)

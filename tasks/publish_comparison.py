@@ -118,17 +118,25 @@ def publish_comparison(
             "radtrain.compared_runs": ", ".join(compared.run_ids),
         },
     )
+    _show_in_prefect(comparison, champions, link, tracker.link(run_id))
+    return Published(comparison, champions, run_id, link, place, seconds)
+
+
+def _show_in_prefect(
+    comparison: Comparison, champions: tuple[Champion, ...], side_by_side: str, run: str
+) -> None:
+    """Make a table of the verdicts, and the two links into MLflow."""
+    first, second = comparison.profiles
     crowned = {one.disease: f"{one.profile}{', new' if one.is_new else ''}" for one in champions}
     create_table_artifact(
         table=[{**_row(one), "champion": crowned.get(one.disease, "")} for one in comparison.diseases],
         key="comparison",
         description=f"{first} against {second}. Not for diagnosis.",
     )
-    create_link_artifact(link=link, link_text="these runs side by side in MLflow", key="compared-runs")
     create_link_artifact(
-        link=tracker.link(run_id), link_text="the comparison in MLflow", key="comparison-in-mlflow"
+        link=side_by_side, link_text="these runs side by side in MLflow", key="compared-runs"
     )
-    return Published(comparison, champions, run_id, link, place, seconds)
+    create_link_artifact(link=run, link_text="the comparison in MLflow", key="comparison-in-mlflow")
 
 
 def comparison_metrics(comparison: Comparison) -> Iterator[tuple[str, float]]:

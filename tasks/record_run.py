@@ -22,7 +22,7 @@ from prefect.runtime import flow_run
 from data_checks.report import Verdict
 from tasks.code_digest import code_digest
 from tasks.compute import Trained
-from tasks.core.card import interval
+from tasks.core.card import describe
 from tasks.core.errors import TrackingError
 from tasks.core.metrics import Estimate
 from tasks.core.plan import Plan
@@ -117,7 +117,7 @@ def record_disease(
     tracker = recording.tracker
     run_id = tracker.start_run(
         f"{plan.disease} {plan.profile}",
-        tags={**_tags(plan, trained), "mlflow.note.content": _note(plan, evaluated)},
+        tags={**_tags(plan, trained), "mlflow.note.content": describe(plan, evaluated.test["auroc"])},
         parent=recording.run_id,
         took_s=trained.duration_s + evaluated.duration_s,
     )
@@ -235,15 +235,6 @@ def _tags(plan: Plan, trained: Trained) -> dict[str, str]:
         "radtrain.trained": trained.digest,
         **({"radtrain.retried": trained.retried} if trained.retried else {}),
     }
-
-
-def _note(plan: Plan, evaluated: Evaluated) -> str:
-    """Return what MLflow's page of the run says first."""
-    auroc = evaluated.test["auroc"]
-    return (
-        f"{plan.title} with {plan.profile}: AUROC {interval(auroc)} on {auroc.n} test images (95 % interval by patient). "
-        "Not for diagnosis."
-    )
 
 
 def _training_metrics(plan: Plan, trained: Trained, evaluated: Evaluated) -> dict[str, float]:

@@ -25,7 +25,8 @@ from tasks.core.search_space import Choice
 from tasks.core.sweep_report import SweepReport, rows_of
 from tasks.plan_run import Work
 from tasks.record_run import Recording
-from tasks.tracking import FinishedRun, Tracker
+from tasks.tracked_run import FinishedRun
+from tasks.tracking import Tracker
 
 _TAGS = {"radtrain.not_for_diagnosis": "true"}
 #: What became of a trial -> the state of its run.

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tasks.core.errors import TrackingError
-from tasks.tracking import Tracker, reaching
+from tasks.mlflow_errors import reaching
+from tasks.tracking import Tracker
 
 ALIAS = "champion"
 

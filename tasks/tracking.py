@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from tasks.core.addresses import without_secret
-from tasks.core.errors import TrackingError, first_line
+from tasks.core.errors import TrackingError
+from tasks.mlflow_errors import reaching
 from tasks.store import alone
+from tasks.tracked_run import FinishedRun, Found
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,52 +31,6 @@ _PARAM_LENGTH = 6000
 _DIGEST_LENGTH = 36
 #: Runs that are asked for at once.
 _PAGE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A run as MLflow has it.
-
-    Attributes:
-        run_id: of MLflow.
-        status: RUNNING, FINISHED, FAILED or KILLED.
-        started: ms since 1970.
-        parent: id of the run that it is shown below; None where there is none.
-        tags: as they were logged.
-        params: as they were logged, as text.
-        metrics: the last value of each.
-    """
-
-    run_id: str
-    status: str
-    started: int
-    parent: str | None
-    tags: Mapping[str, str]
-    params: Mapping[str, str]
-    metrics: Mapping[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class FinishedRun:
-    """A run that is over before it is logged.
-
-    Attributes:
-        name: of the run.
-        tags: besides those that every run has.
-        params: as `Tracker.log` takes them.
-        metrics: as `Tracker.log` takes them.
-        began: seconds since 1970.
-        duration_s: of the run.
-        status: FINISHED, FAILED or KILLED.
-    """
-
-    name: str
-    tags: Mapping[str, str]
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    began: float
-    duration_s: float
-    status: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,37 +253,6 @@ def open_tracker(uri: str, artifact_root: Path | None) -> Tracker:
 def load_ahead() -> None:
     """Import MLflow (2 s) before it is needed, while the process waits for something else."""
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
-
-
-@contextlib.contextmanager
-def reaching(uri: str) -> Iterator[None]:
-    """Turn what MLflow, its database and the network say into a `TrackingError`."""
-    import requests
-    import sqlalchemy.exc
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
-        raise TrackingError(
-            "MLflow cannot be reached or written.",
-            where=without_secret(uri),
-            expected="a running MLflow server, or a database that can be written",
-            received=first_line(_origin(error)),
-            fix="start the server or correct MLFLOW_TRACKING_URI; unset it to record in the home folder",
-        ) from error
-
-
-def _origin(error: BaseException) -> BaseException:
-    """Return what the database itself said, where MLflow and SQLAlchemy have words of their own around it."""
-    import sqlalchemy.exc
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, sqlalchemy.exc.DBAPIError) and cause.orig is not None:
-            return cause.orig
-        cause = cause.__cause__ or cause.__context__
-    return error
 
 
 def _making_tables(uri: str) -> contextlib.AbstractContextManager[object]:

@@ -18,7 +18,8 @@ from tasks.core.plan import Plan
 from tasks.feature_spaces import FeatureSpaces
 from tasks.show_progress import showing_progress
 from tasks.store import write_json
-from tasks.worker import RequestDropped, Worker, WorkerDied
+from tasks.worker import Worker
+from tasks.worker_death import RequestDropped, WorkerDied
 
 
 @task(name="train-classifier", task_run_name="train {plan.disease}", cache_policy=NO_CACHE)

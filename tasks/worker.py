@@ -25,11 +25,11 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
-from tasks.core.errors import RadtrainError
 from tasks.lifeline import die_with_parent
 from tasks.measure_machine import peak_memory
 from tasks.store import writing
 from tasks.turns import Door, take_turn
+from tasks.worker_death import RequestDropped, WorkerDied, cause_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -165,7 +165,7 @@ class Worker:
             return future.result()
         except ProcessExpired as death:
             raise WorkerDied(
-                _cause(death.exitcode), killed=death.exitcode == -signal.SIGKILL, memory=memory
+                cause_of(death.exitcode), killed=death.exitcode == -signal.SIGKILL, memory=memory
             ) from death
         except BrokenProcessPool as death:
             raise WorkerDied("it ended before it could begin", memory=memory) from death
@@ -190,33 +190,6 @@ class Worker:
     def _require(self, drops: int) -> None:
         if self._drops != drops:
             raise RequestDropped()
-
-
-class WorkerDied(RadtrainError):
-    """The TensorFlow process ended in the middle of a request; the text says by what.
-
-    Args:
-        cause: by what.
-        killed: by a SIGKILL, as the system does where memory runs out.
-        memory: bytes that it had taken at most; 0 where that was not seen.
-    """
-
-    def __init__(self, cause: str, *, killed: bool = False, memory: int = 0) -> None:
-        at = f", having taken {memory / 2**30:.2f} GiB" if memory else ""
-        self.cause, self.killed = f"{cause}{at}", killed
-        super().__init__(
-            f"The TensorFlow process ended: {self.cause}.",
-            expected="a process that lives until its work is done",
-            fix="run the same command again: what was computed is kept; if it was out of memory, close other "
-            "programs or name fewer diseases",
-        )
-
-
-class RequestDropped(WorkerDied):
-    """The run that a request belongs to was stopped."""
-
-    def __init__(self) -> None:
-        super().__init__("it was stopped with the run")
 
 
 _ambient: ContextVar[Worker | None] = ContextVar("radtrain_worker", default=None)
@@ -304,11 +277,3 @@ def _warm_up(log: Path | None, prepare: Callable[[], object], pid: Any) -> None:
         with log.open("ab") as file:
             os.dup2(file.fileno(), sys.stderr.fileno())
     prepare()
-
-
-def _cause(exit_code: int) -> str:
-    """Say by what a process ended."""
-    if exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        return f"{name}{' (out of memory, or killed by hand)' if name == 'SIGKILL' else ''}"
-    return f"exit code {exit_code}"

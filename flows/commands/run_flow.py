@@ -88,7 +88,7 @@ def join_stack(environment: MutableMapping[str, str], **places: str | None) -> S
     settings = read_settings(environment, **places)
     if (settings.home / "stack").is_dir():
         from infra.processes import go_past_proxies
-        from infra.stack import running
+        from infra.services import running
 
         stack = running(settings.home)
         if {"prefect", "mlflow"} <= set(stack.services):

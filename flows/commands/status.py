@@ -29,7 +29,7 @@ def run(said: argparse.Namespace) -> int:
     Raises:
         ServerError: with `--env`, where the servers do not run.
     """
-    from infra.stack import NAMES, running
+    from infra.services import NAMES, running
 
     home = read_settings(os.environ, home=said.home).home
     stack = running(home)

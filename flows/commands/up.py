@@ -30,7 +30,8 @@ def add(commands: Commands) -> None:
 
 def run(said: argparse.Namespace) -> int:
     """Start what does not run, print where it is, and return the exit code."""
-    from infra.stack import running, up
+    from infra.services import running
+    from infra.stack import up
 
     settings = read_settings(os.environ, data=said.data, home=said.home, catalog=said.catalog)
     settings.require_data()

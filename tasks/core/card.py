@@ -58,6 +58,14 @@ def _probe(audited: Audited) -> str:
     return f"{audited.auroc:.2f} ({audited.low:.2f}-{audited.high:.2f})"
 
 
+def describe(plan: Plan, auroc: Estimate) -> str:
+    """Return a model in a sentence: what it is of, how well it does on how many images, and what it is not for."""
+    return (
+        f"{plan.title} with {plan.profile}: AUROC {interval(auroc)} on {auroc.n} test images (95 % interval by patient). "
+        "Not for diagnosis."
+    )
+
+
 def interval(estimate: Estimate, *, digits: int = 3) -> str:
     """Return `0.912 (0.87-0.95)`; what is undefined, or has no interval, is said to be so."""
     if math.isnan(estimate.value):

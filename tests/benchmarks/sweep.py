@@ -28,7 +28,8 @@ from tasks.core.search_space import search_space
 from tasks.core.settings import silence
 from tasks.feature_spaces import BackboneKey, FeatureSpaces
 from tasks.store import write_table
-from tasks.tracking import FinishedRun, open_tracker
+from tasks.tracked_run import FinishedRun
+from tasks.tracking import open_tracker
 from tasks.trials import Search, run_trials
 
 R = TypeVar("R")

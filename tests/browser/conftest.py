@@ -33,6 +33,14 @@ class Opened:
     dialogs: list[str] = field(default_factory=list)
 
 
+def find_browser() -> str:
+    """Return the path of a browser; without one the test is skipped."""
+    where = next(filter(None, map(shutil.which, NAMES)), None)
+    if where is None:
+        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed (apt-get install chromium)")
+    return where
+
+
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     """One browser for all tests of this folder.
@@ -40,9 +48,7 @@ def browser() -> Iterator[Any]:
     It is closed after the last of them, not of the session: while playwright is on, asyncio reports a running loop in
     this thread, and a flow that is called then would take itself for a coroutine.
     """
-    where = next(filter(None, map(shutil.which, NAMES)), None)
-    if where is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed (apt-get install chromium)")
+    where = find_browser()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -18,6 +18,7 @@ import psutil
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from prefect.client.orchestration import SyncPrefectClient
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.objects import FlowRun
 
 from infra.processes import free_port
@@ -126,6 +127,39 @@ class Ground:
     def has_ended(self, flow_run_id: UUID) -> bool:
         state = self.flow_run(flow_run_id).state
         return state is not None and state.is_final()
+
+    def ended(self, flow_run_id: UUID, *, within_s: float = 150) -> FlowRun:
+        """Wait for the end of a run, and return it."""
+        until(lambda: self.has_ended(flow_run_id), "an end of the run", within_s=within_s, every_s=0.5)
+        return self.flow_run(flow_run_id)
+
+    def stop_watching(self) -> None:
+        """Switch off the schedule by which the image folders are looked at."""
+        with self.client() as client:
+            watching = client.read_deployment_by_name("watch-folders/all")
+            for schedule in watching.schedules:
+                client.update_deployment_schedule(watching.id, schedule.id, active=False)
+
+    def runs_of(self, deployment: str) -> list[FlowRun]:
+        """Return all runs of a deployment, those that wait for their time too."""
+        with self.client() as client:
+            found = client.read_deployment_by_name(deployment)
+            chosen = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[found.id]))
+            return client.read_flow_runs(flow_run_filter=chosen)
+
+    def register(self) -> str:
+        """Register all deployments once more, and return what was printed."""
+        done = subprocess.run(
+            [sys.executable, "-m", "deployments.register"],
+            env={**self.environment(), "PREFECT_API_URL": self.api, "MLFLOW_TRACKING_URI": self.tracking},
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def runs(self) -> list[Run]:
         client = MlflowClient(self.tracking)

@@ -55,7 +55,7 @@ def goes_on(ground: Ground, flow_run_id: UUID) -> None:
     assert before.info.status in ("KILLED", "FAILED")
     said = ground.prefect("flow-run", "retry", str(flow_run_id))
     assert said.returncode == 0, said.stdout + said.stderr
-    until(lambda: ended(ground, flow_run_id), "the retry", within_s=120)
+    ground.ended(flow_run_id, within_s=120)
     assert ground.state(flow_run_id) == "Completed", ground.flow_run(flow_run_id).state
     run = ground.run_of(flow_run_id)
     assert run is not None
@@ -71,12 +71,6 @@ def goes_on(ground: Ground, flow_run_id: UUID) -> None:
         and found.data.tags["radtrain.disease"] not in done
     ]
     assert any(epoch > 0 for epoch in resumed)
-
-
-def ended(ground: Ground, flow_run_id: UUID) -> bool:
-    """Tell whether a run that was asked for again has come to its end."""
-    state = ground.flow_run(flow_run_id).state
-    return state is not None and state.is_final()
 
 
 def nothing_runs(ground: Ground) -> None:

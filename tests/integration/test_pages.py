@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from prefect.client.schemas.objects import FlowRun
 from deployments.planned import plan_deployments
 from tasks.core.catalog import load_catalog
 from tasks.tracking import open_tracker
-from tests.browser.conftest import ARGUMENTS, NAMES
+from tests.browser.conftest import ARGUMENTS, find_browser
 from tests.integration.stacks import DISEASES, Ground, until
 
 PROFILES = ("fast", "intensive")
@@ -76,28 +75,21 @@ class Trained:
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
-    where = next(filter(None, map(shutil.which, NAMES)), None)
-    if where is None:
-        pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed (apt-get install chromium)")
-    return where
+    return find_browser()
 
 
 @pytest.fixture(scope="module")
 def trained(chromium: str, ground: Ground) -> Trained:
     started = {profile: ground.start(f"train-all/{profile}") for profile in PROFILES}
     for profile, flow_run_id in started.items():
-        until(lambda one=flow_run_id: ended(ground, one), f"the end of {profile}", within_s=400)
-        assert ground.state(flow_run_id) == "Completed", ground.flow_run(flow_run_id).state
+        state = ground.ended(flow_run_id, within_s=400).state
+        assert state is not None
+        assert state.name == "Completed", f"{profile}: {state}"
     tags = {run.info.run_id: run.data.tags for run in ground.runs()}
     of_disease = [run for run in ground.runs() if "radtrain.disease" in tags[run.info.run_id]]
     runs = {(run.data.tags["radtrain.profile"], run.data.tags["radtrain.disease"]): run for run in of_disease}
     assert set(runs) == {(profile, disease) for profile in PROFILES for disease in DISEASES}
     return Trained({profile: ground.flow_run(one) for profile, one in started.items()}, runs)
-
-
-def ended(ground: Ground, flow_run_id: Any) -> bool:
-    state = ground.flow_run(flow_run_id).state
-    return state is not None and state.is_final()
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -14,7 +13,6 @@ from uuid import UUID
 import psutil
 import pytest
 from prefect.client.schemas.actions import DeploymentUpdate
-from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.objects import DeploymentSchedule, FlowRun, StateType
 from prefect.client.schemas.responses import DeploymentResponse
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
@@ -32,12 +30,6 @@ def deployment(ground: Ground, name: str) -> DeploymentResponse:
 def only_schedule(ground: Ground, name: str) -> DeploymentSchedule:
     [schedule] = deployment(ground, name).schedules
     return schedule
-
-
-def runs_of(ground: Ground, deployment_id: UUID) -> list[FlowRun]:
-    chosen = DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id]))
-    with ground.client() as client:
-        return client.read_flow_runs(deployment_filter=chosen)
 
 
 def states(ground: Ground, flow_run_id: UUID) -> Counter[StateType]:
@@ -58,7 +50,7 @@ def test_a_schedule_fires_by_itself(ground: Ground):
     def fired() -> list[FlowRun]:
         return [
             run
-            for run in runs_of(ground, validate.id)
+            for run in ground.runs_of("validate-data/all")
             if run.created_by
             and run.created_by.id == schedule.id
             and run.state
@@ -75,7 +67,7 @@ def test_a_schedule_fires_by_itself(ground: Ground):
     until(lambda: all(ground.has_ended(each.id) for each in fired()), "its end", within_s=120, every_s=0.5)
     assert {ground.state(each.id) for each in fired()} == {"Completed"}
     assert states(ground, run.id)[StateType.RUNNING] == 1
-    left = runs_of(ground, validate.id)
+    left = ground.runs_of("validate-data/all")
     of_it = {each.id for each in left if each.created_by and each.created_by.id == schedule.id}
     assert of_it == {each.id for each in fired()}  # without the schedule no more of them wait
 
@@ -99,7 +91,7 @@ def test_what_a_person_changed_in_the_page_stays(ground: Ground):
     before = {
         schedule.id: schedule.schedule for schedule in deployment(ground, "train-all/intensive").schedules
     }
-    register(ground)
+    ground.register()
     again = deployment(ground, "train-all/fast")
     assert (again.id, again.paused) == (paused.id, True)
     assert [schedule.schedule for schedule in again.schedules] == [
@@ -126,25 +118,11 @@ def test_a_default_that_the_catalog_no_longer_allows_goes_and_is_said_to_go(grou
     with ground.client() as client:
         old = DeploymentUpdate(parameters={"diseases": ["gone"]}, enforce_parameter_schema=False)
         client.update_deployment(validate.id, old)
-    assert register(ground) == (
+    assert ground.register() == (
         "validate-data/all: its defaults are the catalog's again, which no longer allows those that were set\n"
     )
     assert deployment(ground, "validate-data/all").parameters == {}
-    assert register(ground) == ""
-
-
-def register(ground: Ground) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "deployments.register"],
-        env={**ground.environment(), "PREFECT_API_URL": ground.api, "MLFLOW_TRACKING_URI": ground.tracking},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    assert ground.register() == ""
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from infra.processes import free_port
-from infra.stack import NAMES
+from infra.services import NAMES
 from tests.integration.stacks import DISEASES, Ground, make_ground, until
 
 

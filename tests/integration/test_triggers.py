@@ -2,37 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
-import subprocess
-import sys
 from datetime import timedelta
-from uuid import UUID
 
 import httpx
 import pytest
-from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterDeploymentId
 from prefect.client.schemas.objects import FlowRun
 from prefect.states import Pending
 
 from deployments.automations import plan_automations
 from tests.integration.stacks import Ground, until
-
-
-def runs_of(ground: Ground, deployment: str) -> list[FlowRun]:
-    with ground.client() as client:
-        found = client.read_deployment_by_name(deployment)
-        wanted = FlowRunFilter(deployment_id=FlowRunFilterDeploymentId(any_=[found.id]))
-        return client.read_flow_runs(flow_run_filter=wanted)
-
-
-def ended(ground: Ground, flow_run_id: UUID, within_s: float = 150) -> FlowRun:
-    def over() -> bool:
-        state = ground.flow_run(flow_run_id).state
-        return state is not None and state.is_final()
-
-    until(over, "an end of the run", within_s=within_s)
-    return ground.flow_run(flow_run_id)
 
 
 def events(ground: Ground, name: str) -> list[dict]:
@@ -42,7 +23,7 @@ def events(ground: Ground, name: str) -> list[dict]:
 
 
 def look(ground: Ground) -> FlowRun:
-    found = ended(ground, ground.start("watch-folders/all"))
+    found = ground.ended(ground.start("watch-folders/all"))
     assert found.state is not None
     assert found.state.is_completed(), found.state.message
     return found
@@ -53,14 +34,14 @@ def test_new_images_are_trained_once_they_have_settled(ground: Ground):
     image = next(path for path in (ground.data / "arthritis").rglob("*.png"))
     shutil.copy(image, image.with_name("new.png"))
     assert look(ground).state.name == "Settling"
-    before = runs_of(ground, "train-all/fast")
+    before = ground.runs_of("train-all/fast")
     changed = look(ground)
     assert changed.state.name == "Changed"
     assert "arthritis" in changed.state.message
     assert "pneumonia" not in changed.state.message
-    (started,) = [one for one in runs_of(ground, "train-all/fast") if one not in before]
+    (started,) = [one for one in ground.runs_of("train-all/fast") if one not in before]
     assert started.parameters == {"profile": "fast", "diseases": ["arthritis"]}
-    trained = ended(ground, started.id)
+    trained = ground.ended(started.id)
     assert trained.state.is_completed(), trained.state.message
     assert ground.finished(started.id) == ["arthritis"]
     (event,) = until(lambda: events(ground, "radtrain.data.changed"), "an event")
@@ -70,19 +51,19 @@ def test_new_images_are_trained_once_they_have_settled(ground: Ground):
 
 def test_profiles_are_compared_after_a_training_of_the_second_one(ground: Ground):
     """The fast one was trained on arthritis before, so one disease can be compared."""
-    assert not runs_of(ground, "compare-profiles/fast-vs-intensive")
-    trained = ended(ground, ground.start("train-all/intensive", diseases=["arthritis"]))
+    assert not ground.runs_of("compare-profiles/fast-vs-intensive")
+    trained = ground.ended(ground.start("train-all/intensive", diseases=["arthritis"]))
     assert trained.state.name == "Completed", trained.state.message
-    compared = until(lambda: runs_of(ground, "compare-profiles/fast-vs-intensive"), "a comparison")[0]
+    compared = until(lambda: ground.runs_of("compare-profiles/fast-vs-intensive"), "a comparison")[0]
     assert compared.created_by.type == "AUTOMATION"
-    compared = ended(ground, compared.id)
+    compared = ground.ended(compared.id)
     assert compared.state.is_completed(), compared.state.message
     (event,) = until(lambda: events(ground, "radtrain.champion.changed"), "an event")
     assert event["resource"]["prefect.resource.id"] == "radtrain.disease.arthritis"
     assert event["payload"]["profile"] in ("fast", "intensive")
-    unchanged = ended(ground, ground.start("train-all/intensive", diseases=["arthritis"]))
+    unchanged = ground.ended(ground.start("train-all/intensive", diseases=["arthritis"]))
     assert unchanged.state.name == "Unchanged"
-    assert len(runs_of(ground, "compare-profiles/fast-vs-intensive")) == 1
+    assert len(ground.runs_of("compare-profiles/fast-vs-intensive")) == 1
 
 
 @pytest.fixture
@@ -101,12 +82,11 @@ def impatient(ground: Ground) -> None:
 
 @pytest.mark.usefixtures("impatient")
 def test_a_run_whose_worker_died_before_it_began_is_ended(ground: Ground):
-    ground.radtrain("status")
-    subprocess.run(["kill", f"-{signal.SIGKILL.value}", str(ground.pid("worker"))], check=True)
+    os.kill(ground.pid("worker"), signal.SIGKILL)
     flow_run_id = ground.start("validate-data/all")
     with ground.client() as client:  # as a worker does that took it
         client.set_flow_run_state(flow_run_id, Pending())
-    found = ended(ground, flow_run_id, within_s=60)
+    found = ground.ended(flow_run_id, within_s=60)
     assert found.state.name == "Crashed"
     assert "never began" in found.state.message
 
@@ -116,14 +96,7 @@ def test_an_automation_that_was_switched_off_stays_off(ground: Ground):
     with ground.client() as client:
         (there,) = client.read_automations_by_name(name)
         client.pause_automation(there.id)
-    done = subprocess.run(
-        [sys.executable, "-m", "deployments.register"],
-        env={**ground.environment(), "PREFECT_API_URL": ground.api, "MLFLOW_TRACKING_URI": ground.tracking},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    ground.register()
     with ground.client() as client:
         (there,) = client.read_automations_by_name(name)
         assert there.enabled is False

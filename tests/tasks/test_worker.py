@@ -15,7 +15,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tasks.worker import RequestDropped, Worker, WorkerDied, fresh_worker, start_worker
+from tasks.worker import Worker, fresh_worker, start_worker
+from tasks.worker_death import RequestDropped, WorkerDied
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
