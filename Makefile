@@ -6,12 +6,12 @@ READY  := $(VENV)/.ready
 CODE   := flows tasks data_checks deployments infra
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check format bench lock
+.PHONY: help setup demo up status down test test-all check format bench lock
 
 help:            ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY)  ## virtual environment from requirements.lock (hash-checked), compiled bytecode
+setup: $(READY)  ## virtual environment from requirements.lock (hash-checked), compiled bytecode, Prefect's tables
 
 # pip compiles the bytecode of what it installs (it halves every later start), whatever PYTHONDONTWRITEBYTECODE says.
 $(READY): requirements.lock pyproject.toml
@@ -20,10 +20,20 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/pip install --quiet --no-deps --require-hashes --compile -r requirements.lock
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	$(BIN)/python -m compileall -q $(CODE)
+	$(BIN)/python -m infra.prepare_database
 	@touch $@
 
 demo: $(READY)   ## five classifiers from drawn phantoms: no data and no network needed
 	$(BIN)/radtrain demo
+
+up: $(READY)     ## Prefect, MLflow and a worker on this machine, for the images in RADTRAIN_DATA
+	@$(BIN)/radtrain up
+
+status: $(READY) ## what of them runs, and their links
+	@$(BIN)/radtrain status
+
+down: $(READY)   ## stop them
+	@$(BIN)/radtrain down
 
 test: $(READY)   ## the test suite that CI runs
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not full"

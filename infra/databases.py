@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from infra.prepared_database import NAME, place_database
 from tasks.core.errors import StorageError, first_line
 from tasks.core.settings import Settings, default_tracking_uri
 from tasks.tracking import open_tracker
@@ -84,15 +85,18 @@ class Databases:
         # Its job execution is eight processes and 2 GB more, and nothing here uses it.
         return {"MLFLOW_BACKEND_STORE_URI": self.mlflow, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
-    def prepare(self, settings: Settings) -> None:
-        """Make what is not there yet, before several processes open it at once.
+    def prepare(self, name: str, settings: Settings) -> None:
+        """Make what one server needs and what is not there yet, before several processes open it at once.
 
         Raises:
-            StorageError: the PostgreSQL server cannot be reached, or does not let a database be made.
+            StorageError: the PostgreSQL server cannot be reached, or does not let a database be made; or the home
+                folder cannot be written.
             TrackingError: MLflow cannot make its tables.
         """
         if self.server:
             _create(self.server, self.names)
+        elif name == "prefect":
+            place_database(settings.home / "prefect")
         else:
             open_tracker(self.mlflow, settings.home / "mlartifacts")
 
@@ -107,7 +111,7 @@ def databases(settings: Settings) -> Databases:
         StorageError: RADTRAIN_DATABASE_URL is no address of a PostgreSQL database.
     """
     if settings.database is None:
-        prefect = f"sqlite+aiosqlite:///{settings.home / 'prefect' / 'prefect.db'}"
+        prefect = f"sqlite+aiosqlite:///{settings.home / 'prefect' / NAME}"
         return Databases(prefect, default_tracking_uri(settings.home))
     try:
         place = urlsplit(settings.database)

@@ -65,11 +65,10 @@ def up(settings: Settings, environment: Mapping[str, str], *, say: Callable[[str
         words = environment_of_runs(settings, environment, wanted)
         made = databases(settings)
         _require_databases(stack, made)
-        if "mlflow" in changed:
-            made.prepare(settings)  # before anything else opens it
         try:
             for name in ("prefect", "mlflow"):
                 if name in changed:
+                    made.prepare(name, settings)  # before anything else opens it
                     say(f"starting {name} at http://{HOST}:{wanted[name]}")
                     of_it = {**words, **made.environment(name)}
                     stack = _start(home, stack, name, wanted[name], of_it, databases=made.place)

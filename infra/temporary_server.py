@@ -16,12 +16,19 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.processes import free_port, go_past_proxies
+from infra.prepared_database import place_database
+from infra.processes import HOST, free_port, go_past_proxies
 from tasks.core.addresses import without_secret
 from tasks.core.errors import ServerError
 from tasks.lifeline import die_with_parent
 from tasks.store import writing
 
+#: Runs of a command need no schedules and no pages.
+_LEAN = {
+    "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    "PREFECT_SERVER_SERVICES_LATE_RUNS_ENABLED": "false",
+    "PREFECT_SERVER_UI_ENABLED": "false",
+}
 #: A new database takes 8 s on two idle cores; a busy machine may need far longer.
 PATIENCE_S = 120.0
 
@@ -34,22 +41,23 @@ def start_prefect_server(home: Path) -> Callable[[], None]:
 
     Raises:
         ServerError: (from the function) the server named does not answer, or the temporary one ended.
-        StorageError: its log cannot be written.
+        StorageError: its log or its database cannot be written.
     """
     named = os.environ.get("PREFECT_API_URL")
     if named:
         return lambda: _wait(named, patience_s=10.0, process=None, log=None)
     port = free_port()
-    url = f"http://127.0.0.1:{port}/api"
+    url = f"http://{HOST}:{port}/api"
     log = home / "prefect" / "temporary-server.log"
     with writing(log):
         log.parent.mkdir(parents=True, exist_ok=True)
         output = log.open("wb")
     os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    place_database(home / "prefect")
     with output:
         process = subprocess.Popen(  # noqa: S603 - our own command, no shell
-            [*command, "--no-scheduler", "--no-late-runs", "--no-ui"],
+            [sys.executable, "-m", "infra.serve_prefect", HOST, str(port)],
+            env={**os.environ, **_LEAN},
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C is ours to handle: the flow's last words still need the server

@@ -25,6 +25,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
+from tasks.core.imports import importing
 from tasks.lifeline import die_with_parent
 from tasks.measure_machine import peak_memory
 from tasks.store import writing
@@ -276,4 +277,5 @@ def _warm_up(log: Path | None, prepare: Callable[[], object], pid: Any) -> None:
     if log is not None:
         with log.open("ab") as file:
             os.dup2(file.fileno(), sys.stderr.fileno())
-    prepare()
+    with importing():
+        prepare()

@@ -45,25 +45,32 @@ def run_flow(
         ServerError: the Prefect server does not answer.
         BaseException: whatever else the flow raised, or put in the place of its result.
     """
-    from tasks.store import prepare_home
+    from tasks.core.imports import importing
+
+    with importing():
+        from infra.temporary_server import start_prefect_server
+        from tasks.store import prepare_home
+        from tasks.worker import start_worker
 
     prepare_home(settings.home)
-
-    from infra.temporary_server import start_prefect_server
-    from tasks.worker import start_worker
-
+    is_temporary = not os.environ.get("PREFECT_API_URL")
     wait_for_server = start_prefect_server(settings.home)
     with start_worker(settings.home):
         # Quiet on the console only: the server still gets every line.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
-        from flows.terminal import following
-        from tasks.core.report import DiseasesFailed
-        from tasks.tracking import load_ahead
+        with importing():
+            from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-        flow = load()
-        load_ahead()
+            from flows.terminal import following
+            from tasks.core.report import DiseasesFailed
+            from tasks.tracking import load_ahead
+
+            flow = load()
+            load_ahead()
         wait_for_server()
-        with following(diseases, counting):
+        # A server that ends with the command watches nobody, and to stop a heartbeat takes up to 1 s.
+        said: Any = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if is_temporary else {}
+        with temporary_settings(said), following(diseases, counting):
             state: Any = flow(**parameters, return_state=True)
     result = state.result(raise_on_failure=False)
     if isinstance(result, DiseasesFailed):

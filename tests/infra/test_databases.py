@@ -121,7 +121,7 @@ def test_a_password_is_not_shown_where_the_addresses_are_printed():
 def test_a_server_that_is_not_there_is_named(tmp_path: Path):
     settings = read_settings({"RADTRAIN_DATABASE_URL": f"postgresql://me:{SECRET}@127.0.0.1:1/radtrain"})
     with pytest.raises(StorageError) as error:
-        databases(settings).prepare(settings)
+        databases(settings).prepare("prefect", settings)
     said = str(error.value)
     assert "where:    postgresql://127.0.0.1:1\n" in said
     assert "expected: a PostgreSQL server with the databases radtrain_prefect and radtrain_mlflow" in said

@@ -101,9 +101,11 @@ def test_pods_name_secrets_that_are_drawn_and_no_secret_is_an_object_of_ours():
 
 def test_git_keeps_no_secret():
     tracked = subprocess.run(
-        ["git", "ls-files", "infra"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
-    assert "infra/secrets/" not in tracked
+        ["git", "ls-files", "infra"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    if tracked.returncode:
+        pytest.skip("not a git checkout")
+    assert "infra/secrets/" not in tracked.stdout
     ignored = subprocess.run(
         ["git", "check-ignore", "--quiet", "infra/secrets/s3_secret_key"], cwd=ROOT, check=False
     )

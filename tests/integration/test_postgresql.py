@@ -169,7 +169,7 @@ def refused(address: str, tmp_path: Path) -> str:
 
 def prepare(address: str) -> None:
     settings = read_settings({"RADTRAIN_DATABASE_URL": address})
-    databases(settings).prepare(settings)
+    databases(settings).prepare("prefect", settings)
 
 
 def test_a_wrong_password_is_not_repeated(postgres: Postgres, tmp_path: Path):
