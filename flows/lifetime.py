@@ -11,8 +11,8 @@ from prefect.runtime import flow_run
 
 from tasks.core.settings import Settings
 from tasks.end_lost_runs import end_lost_runs
+from tasks.files import prepare_home
 from tasks.lifeline import alive, alone_at, die_with_parent
-from tasks.store import prepare_home
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from tasks.core.search_space import check_searchable
 from tasks.core.settings import read_settings, silence
 from tasks.core.sweep_report import SweepFailed, SweepReport
 from tasks.extract_features import extract_features
+from tasks.files import write_json
 from tasks.plan_run import Request, Work, plan_run
 from tasks.plan_search import PlannedSearch, plan_search
 from tasks.progress import report
@@ -37,7 +38,7 @@ from tasks.publish_check import publish_check
 from tasks.record_run import Recording, abandon_run, open_run
 from tasks.record_sweep import close_sweep, record_failed_search, record_sweep
 from tasks.search_head import search_head
-from tasks.store import disease_folder, image_paths, write_json
+from tasks.store import disease_folder, image_paths
 from tasks.trials import load_ahead
 from tasks.worker import Worker, start_worker
 

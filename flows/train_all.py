@@ -38,6 +38,7 @@ from tasks.core.report import DiseasesFailed, Outcome, Report
 from tasks.core.settings import Settings, read_settings, silence
 from tasks.evaluate_classifier import Evaluated, evaluate_classifier
 from tasks.extract_features import extract_features
+from tasks.files import write_json
 from tasks.find_runs import CompletedRun
 from tasks.find_unchanged import find_unchanged
 from tasks.judge_data import accept_data
@@ -57,7 +58,7 @@ from tasks.record_run import (
     record_disease,
     record_failure,
 )
-from tasks.store import disease_folder, image_paths, write_json
+from tasks.store import disease_folder, image_paths
 from tasks.tracking import Tracker
 from tasks.train_classifier import train_classifier
 from tasks.worker import Worker, start_worker

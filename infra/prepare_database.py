@@ -18,7 +18,7 @@ from pathlib import Path
 from infra.prepared_database import NAME, prepared_database
 from infra.temporary_server import start_prefect_server
 from tasks.core.settings import silence
-from tasks.store import write_atomically
+from tasks.files import write_atomically
 
 
 def main() -> None:

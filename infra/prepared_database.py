@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
-from tasks.store import alone, write_atomically
+from tasks.files import alone, write_atomically
 
 #: As Prefect calls it.
 NAME = "prefect.db"

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 
-from tasks.store import writing
+from tasks.files import writing
 
 #: This machine, and nobody beyond it.
 HOST = "127.0.0.1"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from infra.processes import HOST, Process, answers
-from tasks.store import read_json, write_json
+from tasks.files import read_json, write_json
 
 #: In the order in which they are started.
 NAMES = ("prefect", "mlflow", "worker")

@@ -27,8 +27,8 @@ from infra.processes import (
 from infra.services import HEALTH, NAMES, Service, Stack, note, noted, running
 from tasks.core.errors import RadtrainError, ServerError
 from tasks.core.settings import Settings
+from tasks.files import alone, prepare_home
 from tasks.lifeline import has_lost
-from tasks.store import alone, prepare_home
 
 POOL = "radtrain"
 #: Seconds until each must answer: a new database takes 10 s on two idle cores.

@@ -20,8 +20,8 @@ from infra.prepared_database import place_database
 from infra.processes import HOST, free_port, go_past_proxies
 from tasks.core.addresses import without_secret
 from tasks.core.errors import ServerError
+from tasks.files import writing
 from tasks.lifeline import die_with_parent
-from tasks.store import writing
 
 #: Runs of a command need no schedules and no pages.
 _LEAN = {

@@ -20,8 +20,9 @@ from tasks.core.errors import RadtrainError
 from tasks.core.plan import Plan
 from tasks.extract_features import Wanted
 from tasks.feature_spaces import FeatureSpaces
+from tasks.files import read_json
 from tasks.plan_run import Work
-from tasks.store import disease_folder, read_json, read_rows, write_table
+from tasks.store import disease_folder, read_rows, write_table
 from tasks.tracked_run import Found
 from tasks.tracking import Tracker
 from tasks.worker import Worker

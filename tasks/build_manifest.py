@@ -23,17 +23,9 @@ from data_checks.folders.sources import ClassFolder
 from tasks.core.catalog import Disease, SplitRule
 from tasks.core.errors import StorageError
 from tasks.core.manifest import Rule, build
+from tasks.files import alone
 from tasks.plan_check import code_digest
-from tasks.store import (
-    alone,
-    evidence_path,
-    ledger_path,
-    manifest_path,
-    read_table,
-    recall,
-    remember,
-    write_table,
-)
+from tasks.store import evidence_path, ledger_path, manifest_path, read_table, recall, remember, write_table
 
 #: Of the facts, all that decides a manifest and its evidence; the time of a file's last change does not.
 _DECIDING = [column.name for column in FACTS if column.name != "mtime_ns"]

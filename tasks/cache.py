@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tasks.core.errors import StorageError
-from tasks.store import read_json, write_atomically, write_json, writing
+from tasks.files import read_json, write_atomically, write_json, writing
 
 #: At most, rows in a block and bytes of its rows: large enough to read fast, small enough to lose.
 BLOCK_ROWS, BLOCK_BYTES = 512, 8 * 2**20

@@ -22,7 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from tasks.core.fitting import Epoch, State
-from tasks.store import write_atomically
+from tasks.files import write_atomically
 
 #: Days after which nobody is taken to go on from a checkpoint.
 ABANDONED_DAYS = 30

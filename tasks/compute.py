@@ -29,10 +29,11 @@ from tasks.core.pixels import METHOD
 from tasks.core.plan import Plan
 from tasks.core.profile import Profile
 from tasks.feature_spaces import BackboneKey, Draw, Features, FeatureSpaces
+from tasks.files import read_json, write_json, writing
 from tasks.inputs import BATCH, Squares, plain_inputs, training_inputs
 from tasks.measure_machine import memory
 from tasks.model_folder import save_model
-from tasks.store import LabelledRows, read_json, read_rows, read_table, write_json, writing
+from tasks.store import LabelledRows, read_rows, read_table
 
 
 def describe_features(key: BackboneKey) -> Features:

@@ -217,7 +217,7 @@ def _weights(setup: Setup) -> list[Line]:
 
 
 def _home(setup: Setup) -> list[Line]:
-    from tasks.store import prepare_home
+    from tasks.files import prepare_home
 
     home = prepare_home(setup.settings.home)
     return [

@@ -12,8 +12,8 @@ from pathlib import Path
 from PIL import Image
 
 from tasks.core.phantoms import DISEASES, draw, require_disease
+from tasks.files import write_atomically
 from tasks.progress import report
-from tasks.store import write_atomically
 
 # Each seed owns this many patient numbers, so two seeds never share a patient.
 PATIENTS_PER_SEED = 10_000

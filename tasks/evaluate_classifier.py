@@ -24,7 +24,8 @@ from tasks.core.figures import evaluation_figure
 from tasks.core.metrics import Estimate, measure
 from tasks.core.plan import Plan
 from tasks.feature_spaces import FeatureSpaces
-from tasks.store import read_rows, write_atomically, write_json, write_table
+from tasks.files import write_atomically, write_json
+from tasks.store import read_rows, write_table
 from tasks.worker import Worker
 
 #: Drawing holds the interpreter's lock: five pictures at once take longer than one after the other.

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tasks.core.errors import AlreadyRunning
-from tasks.store import writing
+from tasks.files import writing
 
 _PR_SET_PDEATHSIG = 1
 

@@ -18,7 +18,8 @@ from data_checks.images.listing import list_files
 from tasks.core.catalog import Catalog
 from tasks.core.settings import Settings
 from tasks.core.watching import Changes, Known, Seen, judge
-from tasks.store import read_json, watch_path, write_json
+from tasks.files import read_json, write_json
+from tasks.store import watch_path
 
 
 @task(name="look-at-folders", cache_policy=NO_CACHE)

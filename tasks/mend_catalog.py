@@ -12,7 +12,7 @@ from pathlib import Path
 from data_checks.folders.sources import Mend
 from tasks.core.errors import CatalogError, StorageError
 from tasks.core.mending import difference, mended
-from tasks.store import write_atomically
+from tasks.files import write_atomically
 
 
 @dataclass(frozen=True, slots=True)

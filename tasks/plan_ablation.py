@@ -17,10 +17,10 @@ from tasks.core.levers import GOAL, START, Arm, Limits, arms
 from tasks.core.profile import Profile
 from tasks.core.settings import Settings
 from tasks.feature_spaces import BackboneKey
+from tasks.files import prepare_home
 from tasks.find_weights import find_weights
 from tasks.measure_machine import has_bfloat16
 from tasks.plan_check import Look, pixel_space, plan_check
-from tasks.store import prepare_home
 from tasks.worker import Worker
 
 #: Of a quick look: epochs, and steps in each.

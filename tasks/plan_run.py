@@ -31,11 +31,12 @@ from tasks.core.report import Outcome, reason_of
 from tasks.core.settings import Settings
 from tasks.extract_features import Wanted
 from tasks.feature_spaces import BackboneKey, Features, FeatureSpaces, feature_spaces
+from tasks.files import prepare_home
 from tasks.find_runs import CompletedRun, started
 from tasks.find_weights import find_weights
 from tasks.measure_machine import has_bfloat16
 from tasks.plan_check import Look, pixel_space, skipped
-from tasks.store import prepare_home, read_rows, recall, remember
+from tasks.store import read_rows, recall, remember
 from tasks.worker import Worker
 
 

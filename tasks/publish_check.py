@@ -21,9 +21,9 @@ from data_checks.images.listing import UnreachableFile, read_file
 from data_checks.page import THUMBNAIL_SIDE, write_page
 from data_checks.report import CheckReport, Verdict
 from tasks.core.errors import StorageError
+from tasks.files import write_atomically, write_json
 from tasks.plan_check import Look
 from tasks.record_run import Recording
-from tasks.store import write_atomically, write_json
 
 #: Thumbnails shown for one finding.
 SHOWN = 12

@@ -25,9 +25,9 @@ from tasks.core.comparison_page import comparison_page
 from tasks.core.cost import finite
 from tasks.core.errors import StorageError
 from tasks.core.settings import Settings
+from tasks.files import write_atomically, write_json
 from tasks.name_champions import Champion
 from tasks.record_run import Recording
-from tasks.store import write_atomically, write_json
 
 
 @dataclass(frozen=True, slots=True)

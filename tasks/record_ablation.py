@@ -16,8 +16,8 @@ from prefect.cache_policies import NO_CACHE
 
 from tasks.core.ablation import Ablation, Measured
 from tasks.core.ablation_table import lever_rows
+from tasks.files import write_json
 from tasks.record_run import Recording
-from tasks.store import write_json
 
 _TAGS = {"radtrain.not_for_diagnosis": "true"}
 #: Of an arm's JSON, what is a metric in MLflow, as it is named there.

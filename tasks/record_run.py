@@ -28,8 +28,8 @@ from tasks.core.metrics import Estimate
 from tasks.core.plan import Plan
 from tasks.core.report import Outcome
 from tasks.evaluate_classifier import Evaluated
+from tasks.files import read_json
 from tasks.plan_run import Work
-from tasks.store import read_json
 from tasks.tracking import Tracker, open_tracker
 
 _TAGS = {"radtrain.not_for_diagnosis": "true"}

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 from data_checks.report import Audited
 from tasks.core.metrics import Estimate
 from tasks.core.plan import Plan
-from tasks.store import LabelledRows, read_json, read_table
+from tasks.files import read_json
+from tasks.store import LabelledRows, read_table
 
 #: Below the folder: weights of what was trained, and the whole model.
 TRAINED, MODEL = "trained.npz", "model"

@@ -26,8 +26,9 @@ from data_checks.images.listing import Entry, UnreachableFile, list_files, read_
 from data_checks.reasons import UNREACHABLE
 from tasks.cache import Space, SpaceKey
 from tasks.core.pixels import shrink
+from tasks.files import alone
 from tasks.progress import report
-from tasks.store import alone, read_table, write_table
+from tasks.store import read_table, write_table
 
 #: Files read ahead of the one that is waited for: bounds memory, and keeps every thread busy.
 _AHEAD = 4

@@ -23,8 +23,9 @@ from tasks.core.paired import compare_aurocs
 from tasks.core.profile import Profile
 from tasks.core.search import Searched, Trial, best_trial
 from tasks.core.search_space import Choice, Figure
+from tasks.files import write_json, writing
 from tasks.plan_run import Work
-from tasks.store import LabelledRows, read_rows, write_json, writing
+from tasks.store import LabelledRows, read_rows
 from tasks.trials import Search, run_trials
 from tasks.worker import Worker
 

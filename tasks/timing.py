@@ -26,8 +26,9 @@ from tasks.core.laps import Mark, Timed, laps
 from tasks.core.levers import Run
 from tasks.core.profile import Augmentation
 from tasks.feature_spaces import BackboneKey, FeatureSpaces, feature_spaces
+from tasks.files import writing
 from tasks.inputs import Inputs, plain_inputs, training_inputs
-from tasks.store import read_rows, writing
+from tasks.store import read_rows
 
 #: Images whose extraction is timed at once, at most; of few images, a quarter.
 _BLOCK = 64

@@ -18,8 +18,8 @@ from urllib.parse import quote, urlsplit
 
 from tasks.core.addresses import without_secret
 from tasks.core.errors import TrackingError
+from tasks.files import alone
 from tasks.mlflow_errors import reaching
-from tasks.store import alone
 from tasks.tracked_run import FinishedRun, Found
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from tasks.compute import Trained, explain_death, train
 from tasks.core.pace import Forecast
 from tasks.core.plan import Plan
 from tasks.feature_spaces import FeatureSpaces
+from tasks.files import write_json
 from tasks.show_progress import showing_progress
-from tasks.store import write_json
 from tasks.worker import Worker
 from tasks.worker_death import RequestDropped, WorkerDied
 

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tasks.store import alone
+from tasks.files import alone
 
 #: How often somebody who waits looks whether to go on waiting, seconds.
 _LOOK_S = 0.1

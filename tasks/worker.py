@@ -26,9 +26,9 @@ from typing import Any, Generic, ParamSpec, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from tasks.core.imports import importing
+from tasks.files import writing
 from tasks.lifeline import die_with_parent
 from tasks.measure_machine import peak_memory
-from tasks.store import writing
 from tasks.turns import Door, take_turn
 from tasks.worker_death import RequestDropped, WorkerDied, cause_of
 

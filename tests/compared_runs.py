@@ -18,7 +18,8 @@ from tasks.core.metrics import measure
 from tasks.core.plan import Plan
 from tasks.core.profile import Profile
 from tasks.core.settings import Settings, read_settings
-from tasks.store import disease_folder, write_json, write_table
+from tasks.files import write_json
+from tasks.store import disease_folder, write_table
 from tasks.tracking import Tracker, open_tracker
 
 MANIFEST = "ab" * 32

@@ -46,7 +46,7 @@ def run(said: argparse.Namespace) -> int:
     look = _plan_check(replace(settings, catalog=None) if is_new else settings, said.disease)
     page = _page_place(said.html) if said.html else None
 
-    from tasks.store import prepare_home
+    from tasks.files import prepare_home
 
     prepare_home(settings.home)
 

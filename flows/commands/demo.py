@@ -33,7 +33,7 @@ def run(said: argparse.Namespace) -> int:
     from tasks.core.catalog import DEMO
     from tasks.core.phantoms import DISEASES, VERSION
     from tasks.draw_phantoms import write_phantoms
-    from tasks.store import prepare_home
+    from tasks.files import prepare_home
 
     home = read_settings(os.environ, home=said.home).home
     data = home / "demo" / f"phantoms-{said.patients}-version-{VERSION}"

@@ -49,7 +49,7 @@ def run_flow(
 
     with importing():
         from infra.temporary_server import start_prefect_server
-        from tasks.store import prepare_home
+        from tasks.files import prepare_home
         from tasks.worker import start_worker
 
     prepare_home(settings.home)

@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from tasks.core.settings import Settings, read_settings, silence
-from tasks.store import prepare_home
+from tasks.files import prepare_home
 from tasks.worker import Worker, start_worker
 
 if TYPE_CHECKING:
@@ -47,11 +47,12 @@ def _train(settings: Settings, worker: Worker) -> Report:
     from tasks.core.report import Outcome, Report
     from tasks.evaluate_classifier import evaluate_classifier
     from tasks.extract_features import extract_features
+    from tasks.files import write_json
     from tasks.judge_data import accept_data
     from tasks.plan_run import Request, plan_run
     from tasks.publish_check import publish_check
     from tasks.record_run import close_run, connect, open_run, record_disease
-    from tasks.store import disease_folder, image_paths, write_json
+    from tasks.store import disease_folder, image_paths
     from tasks.train_classifier import train_classifier
 
     _leave_out_pages()

@@ -10,7 +10,8 @@ from prefect import State
 
 from flows.train_all import train_all
 from tasks.core.report import DiseasesFailed, Report
-from tasks.store import read_json, read_rows, read_table
+from tasks.files import read_json
+from tasks.store import read_rows, read_table
 from tests.phantom_data import draw, write_catalog
 from tests.small_network import write_weights
 

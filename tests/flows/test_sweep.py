@@ -28,7 +28,8 @@ from tasks.core.search import Searched
 from tasks.core.settings import default_tracking_uri
 from tasks.core.sweep_report import SweepFailed, SweepReport
 from tasks.feature_spaces import BackboneKey, FeatureSpaces
-from tasks.store import read_json, read_rows
+from tasks.files import read_json
+from tasks.store import read_rows
 from tests import small_network
 from tests.phantom_data import draw, write_catalog
 

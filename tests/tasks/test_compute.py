@@ -20,10 +20,11 @@ from tasks.core.backbone import relative_error, weights_digest
 from tasks.core.catalog import load_catalog
 from tasks.core.profile import Profile
 from tasks.feature_spaces import BackboneKey, FeatureSpaces, feature_spaces
+from tasks.files import read_json, write_json
 from tasks.inputs import training_inputs
 from tasks.measure_machine import has_bfloat16
 from tasks.measure_pace import measure_pace
-from tasks.store import read_json, write_json, write_table
+from tasks.store import write_table
 from tests import small_network
 from tests.tasks.plans import plan
 

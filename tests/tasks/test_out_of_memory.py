@@ -16,8 +16,9 @@ from tasks.core.catalog import load_catalog
 from tasks.core.out_of_memory import OutOfMemory
 from tasks.core.profile import Profile
 from tasks.feature_spaces import BackboneKey, FeatureSpaces, feature_spaces
+from tasks.files import write_json
 from tasks.measure_machine import memory
-from tasks.store import write_json, write_table
+from tasks.store import write_table
 from tasks.worker import fresh_worker, import_tensorflow
 from tests.tasks.plans import plan
 
