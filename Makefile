@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 CODE   := flows tasks data_checks deployments infra
+# A file at a time on both cores, the longest ones first, so that both are busy to the end.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder tests/integration tests/radiographs tests/flows tests
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo up status down test test-all check format bench lock
@@ -36,10 +38,10 @@ down: $(READY)   ## stop them
 	@$(BIN)/radtrain down
 
 test: $(READY)   ## the test suite that CI runs
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile -m "not full"
+	$(PYTEST) -m "not full"
 
 test-all: $(READY) ## the whole test suite, the heavy ones too
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(PYTEST)
 
 check: $(READY)  ## lint, format, types, import direction, lock file, reference pages
 	$(BIN)/ruff check .

@@ -15,8 +15,8 @@ from prefect.states import Cancelling
 
 from tests.integration.stacks import DISEASES, Ground, until
 
-#: Long enough to be killed in: 200 epochs of some 20 ms.
-LONG = {"epochs": 200}
+#: Long enough to be killed in: 300 epochs of some 20 ms, while servers are asked how far it is.
+LONG = {"epochs": 300}
 _SEEDS = iter(range(1000, 2000))
 
 
