@@ -23,6 +23,16 @@ for name in ("MLFLOW_TRACKING_URI", "PREFECT_API_URL"):
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared"
+#: Folders whose files take minutes. They go first, so that both cores are busy to the end.
+LONG = ("integration", "radiographs", "flows")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.relative_to(ROOT / "tests").parts[0]
+        return LONG.index(folder) if folder in LONG else len(LONG)
+
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")
