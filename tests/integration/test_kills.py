@@ -15,8 +15,8 @@ from prefect.states import Cancelling
 
 from tests.integration.stacks import DISEASES, Ground, until
 
-#: Long enough to be killed in: 300 epochs of some 20 ms, while servers are asked how far it is.
-LONG = {"epochs": 300}
+#: Long enough to be killed in: 200 epochs of some 20 ms.
+LONG = {"epochs": 200}
 _SEEDS = iter(range(1000, 2000))
 
 
@@ -24,7 +24,7 @@ def begin(ground: Ground) -> UUID:
     """Start a run and wait until its first disease is finished and another one trains."""
     seed = next(_SEEDS)
     flow_run_id = ground.start("train-all/fast", seed=seed, overrides=LONG)
-    until(lambda: ground.finished(flow_run_id), "a finished disease")
+    until(lambda: ground.finished(flow_run_id), "a finished disease", within_s=180)
     known = set(ground.home.glob("checkpoints/*/epoch-*"))
     until(lambda: set(ground.home.glob("checkpoints/*/epoch-*")) - known, "another epoch")
     return flow_run_id
