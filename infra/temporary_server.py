@@ -52,8 +52,9 @@ def start_prefect_server(home: Path) -> Callable[[], None]:
     with writing(log):
         log.parent.mkdir(parents=True, exist_ok=True)
         output = log.open("wb")
-    os.environ.setdefault("PREFECT_HOME", str(home / "prefect"))
-    place_database(home / "prefect")
+    ours = home / "prefect"
+    if os.environ.setdefault("PREFECT_HOME", str(ours)) == str(ours):
+        place_database(ours)
     with output:
         process = subprocess.Popen(  # noqa: S603 - our own command, no shell
             [sys.executable, "-m", "infra.serve_prefect", HOST, str(port)],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, MutableMapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -59,8 +60,6 @@ def run_flow(
         # Quiet on the console only: the server still gets every line.
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         with importing():
-            from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
             from flows.terminal import following
             from tasks.core.report import DiseasesFailed
             from tasks.tracking import load_ahead
@@ -68,9 +67,7 @@ def run_flow(
             flow = load()
             load_ahead()
         wait_for_server()
-        # A server that ends with the command watches nobody, and to stop a heartbeat takes up to 1 s.
-        said: Any = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if is_temporary else {}
-        with temporary_settings(said), following(diseases, counting):
+        with _heartbeat(heard=not is_temporary), following(diseases, counting):
             state: Any = flow(**parameters, return_state=True)
     result = state.result(raise_on_failure=False)
     if isinstance(result, DiseasesFailed):
@@ -78,6 +75,14 @@ def run_flow(
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def _heartbeat(*, heard: bool) -> AbstractContextManager[Any]:
+    """Send none to a server that ends with the command: it watches nobody, and to stop takes up to 1 s."""
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    said: Any = {} if heard else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    return temporary_settings(said)
 
 
 def join_stack(environment: MutableMapping[str, str], **places: str | None) -> Settings:

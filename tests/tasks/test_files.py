@@ -48,6 +48,15 @@ def nothing_in(folder):
 # ---- whole or not at all
 
 
+def write_large(path, kind):
+    """Write more than 64 KiB."""
+    large = list(range(100_000))
+    if kind == "json":
+        write_json(path, large)
+    else:
+        write_table(path, pa.table({"n": large}))
+
+
 def test_a_file_is_written_whole_below_folders_that_are_made(tmp_path):
     path = tmp_path / "a" / "b" / "c.bin"
     assert write_atomically(path, lambda file: file.write(b"123")) == path
@@ -160,28 +169,16 @@ def test_a_home_folder_without_permission_is_refused(tmp_path):
 
 @pytest.mark.parametrize("kind", ["json", "table"])
 def test_a_full_disk_is_refused_and_nothing_is_left(tiny_disk, kind):
-    path = tiny_disk / "x"
-    large = list(range(100_000))
-    work = {
-        "json": lambda: write_json(path, large),
-        "table": lambda: write_table(path, pa.table({"n": large})),
-    }
     fix = "free some space, remove cached features (radtrain cache prune), or name another --home DIR"
-    refused(path, fix, "No space left on device", work[kind])
+    refused(tiny_disk / "x", fix, "No space left on device", lambda: write_large(tiny_disk / "x", kind))
     assert nothing_in(tiny_disk)
 
 
 @pytest.mark.parametrize("kind", ["json", "table"])
 def test_a_file_beyond_the_limit_of_the_process_is_refused_and_nothing_is_left(tmp_path, kind):
-    path = tmp_path / "x"
-    large = list(range(100_000))
-    work = {
-        "json": lambda: write_json(path, large),
-        "table": lambda: write_table(path, pa.table({"n": large})),
-    }
     fix = "the file may not become so large: raise `ulimit -f`, or name another --home DIR"
     with files_of_at_most(10_000):
-        refused(path, fix, "File too large", work[kind])
+        refused(tmp_path / "x", fix, "File too large", lambda: write_large(tmp_path / "x", kind))
     assert nothing_in(tmp_path)
 
 
