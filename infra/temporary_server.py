@@ -31,6 +31,8 @@ _LEAN = {
 }
 #: A new database takes 8 s on two idle cores; a busy machine may need far longer.
 PATIENCE_S = 120.0
+#: One that was named is up, or is just being started anew.
+_PATIENCE_NAMED_S = 3.0
 
 
 def start_prefect_server(home: Path) -> Callable[[], None]:
@@ -40,12 +42,13 @@ def start_prefect_server(home: Path) -> Callable[[], None]:
     process does, after Prefect has sent its last log lines.
 
     Raises:
-        ServerError: (from the function) the server named does not answer, or the temporary one ended.
+        ServerError: the server named does not answer; from the function: the temporary one ended.
         StorageError: its log or its database cannot be written.
     """
     named = os.environ.get("PREFECT_API_URL")
     if named:
-        return lambda: _wait(named, patience_s=10.0, process=None, log=None)
+        _wait(named, patience_s=_PATIENCE_NAMED_S, process=None, log=None)
+        return lambda: None
     port = free_port()
     url = f"http://{HOST}:{port}/api"
     log = home / "prefect" / "temporary-server.log"

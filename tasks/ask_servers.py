@@ -1,6 +1,6 @@
 """Asks what answers at the addresses of a user: Prefect's API, an MLflow server, a database. Imports neither.
 
-In: addresses as the user wrote them. Out: lines of the doctor, none with a password in it.
+In: addresses as the user wrote them. Out: lines of the doctor, or an error; none with a password in it.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from tasks.core.diagnosis import (
     warn,
 )
 from tasks.core.errors import ServerError, TrackingError, first_line
+from tasks.mlflow_errors import unreachable
 
 PATIENCE_S = 2.0
 #: A whole check of 200 MB takes about half a second; of more, only the beginning is worth the wait.
@@ -100,6 +101,30 @@ def ask_mlflow(address: str, *, home: Path) -> Line:
     if kind.startswith("http"):
         text = f"MLFLOW_TRACKING_URI is no http address: {plain}"
     return fail("mlflow", text, remedy=_MEND_TRACKING, kind=TrackingError)
+
+
+def require_mlflow(address: str) -> None:
+    """Return unless nobody can be there at the http address of an MLflow server.
+
+    Whatever else may be wrong, and addresses of other kinds, are left to MLflow itself: it knows of certificates,
+    and has more patience.
+
+    Raises:
+        TrackingError: its host is not known, or refuses the connection.
+    """
+    plain = without_secret(address)
+    if not _is_http(plain):
+        return
+    try:
+        with urllib.request.urlopen(f"{plain.rstrip('/')}/health", timeout=PATIENCE_S):  # noqa: S310 - http
+            return
+    except urllib.error.HTTPError as error:
+        error.close()
+    except urllib.error.URLError as error:
+        if isinstance(error.reason, ConnectionRefusedError | socket.gaierror):
+            raise unreachable(address, _reason(error.reason)) from error
+    except (OSError, http.client.HTTPException):  # it is slow, or speaks something else
+        return
 
 
 def _check_sqlite(address: str, home: Path) -> Line:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from tasks.compute import fetch_imagenet
 from tasks.core.backbone import weights_digest
-from tasks.core.errors import WeightsNotFound
-from tasks.core.networks import imagenet_file, network, weights_not_found
+from tasks.core.networks import imagenet_file, network, weights_file, weights_not_found
 from tasks.core.profile import Profile
 from tasks.feature_spaces import BackboneKey
 from tasks.worker import Worker
@@ -41,16 +40,7 @@ def _locate(figures: Profile, worker: Worker) -> Path | None:
     if figures.weights == "random":
         return None
     if figures.weights != "imagenet":
-        path = Path(os.path.expanduser(figures.weights))
-        if not os.path.isfile(path):
-            raise WeightsNotFound(
-                "The weights file of the profile is not there.",
-                where=path,
-                expected="a no_top .h5 of keras.applications, or an .npz",
-                received="something else" if os.path.exists(path) else "nothing",
-                fix="correct the profile's key weights, or --set weights=PATH; \"imagenet\" takes Keras' own",
-            )
-        return path
+        return weights_file(figures.weights)
     name, side, alpha = figures.backbone, figures.image_side, figures.alpha
     cached = _keras_cache() / imagenet_file(name, side=side, alpha=alpha)
     if not os.path.isfile(cached):

@@ -26,13 +26,18 @@ def reaching(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, sqlalchemy.exc.SQLAlchemyError, requests.RequestException, OSError) as error:
-        raise TrackingError(
-            "MLflow cannot be reached or written.",
-            where=without_secret(uri),
-            expected="a running MLflow server, or a database that can be written",
-            received=first_line(_origin(error)),
-            fix="start the server or correct MLFLOW_TRACKING_URI; unset it to record in the home folder",
-        ) from error
+        raise unreachable(uri, first_line(_origin(error))) from error
+
+
+def unreachable(uri: str, received: str) -> TrackingError:
+    """Return the error that says what came instead of an answer."""
+    return TrackingError(
+        "MLflow cannot be reached or written.",
+        where=without_secret(uri),
+        expected="a running MLflow server, or a database that can be written",
+        received=received,
+        fix="start the server or correct MLFLOW_TRACKING_URI; unset it to record in the home folder",
+    )
 
 
 def _origin(error: BaseException) -> BaseException:

@@ -44,16 +44,19 @@ def run_flow(
     Raises:
         StorageError: the home folder cannot be written.
         ServerError: the Prefect server does not answer.
+        TrackingError: nothing answers at the address of the MLflow server.
         BaseException: whatever else the flow raised, or put in the place of its result.
     """
     from tasks.core.imports import importing
 
     with importing():
         from infra.temporary_server import start_prefect_server
+        from tasks.ask_servers import require_mlflow
         from tasks.files import prepare_home
         from tasks.worker import start_worker
 
     prepare_home(settings.home)
+    require_mlflow(settings.tracking_uri)
     is_temporary = not os.environ.get("PREFECT_API_URL")
     wait_for_server = start_prefect_server(settings.home)
     with start_worker(settings.home):
@@ -128,11 +131,16 @@ def check_request(
     Raises:
         CatalogError: the catalog, or what is wanted of it, is wrong.
         DataNotFound: there is no data root.
+        WeightsNotFound: the file that the profile names is not there.
     """
     from tasks.core.catalog import load_catalog
+    from tasks.core.networks import network, weights_file
 
     catalog = load_catalog(settings.catalog)
-    catalog.profile(profile, overrides)
+    figures = catalog.profile(profile, overrides)
+    network(figures.backbone, alpha=figures.alpha, side=figures.image_side)
+    if figures.weights not in ("imagenet", "random"):
+        weights_file(figures.weights)
     wanted = catalog.disease_keys(diseases)
     settings.require_data()
     return wanted

@@ -5,8 +5,10 @@ In: a profile's backbone, width and side. Out: its row of NETWORKS, the file nam
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -223,6 +225,27 @@ def imagenet_file(backbone: str, *, side: int, alpha: float | None) -> str:
             fix="take one of these, or say in the profile's key weights what to start from: a file, or random",
         )
     return known.imagenet.format(width=known.widths.get(width), side=nearest)
+
+
+def weights_file(weights: str) -> Path:
+    """Return the file that a profile names as its weights.
+
+    Args:
+        weights: neither "imagenet" nor "random"; a ~ stands for the user's home.
+
+    Raises:
+        WeightsNotFound: no file is there.
+    """
+    path = Path(os.path.expanduser(weights))
+    if not os.path.isfile(path):
+        raise WeightsNotFound(
+            "The weights file of the profile is not there.",
+            where=path,
+            expected="a no_top .h5 of keras.applications, or an .npz",
+            received="something else" if os.path.exists(path) else "nothing",
+            fix="correct the profile's key weights, or --set weights=PATH; \"imagenet\" takes Keras' own",
+        )
+    return path
 
 
 def weights_not_found(received: str, backbone: str, side: int, alpha: float | None) -> WeightsNotFound:

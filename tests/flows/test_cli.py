@@ -147,6 +147,8 @@ def test_ctrl_c_ends_with_130_and_says_what_is_kept(ground, trained, group):
         (["train", "fast", "--set", "epohcs=3"], 10, "Did you mean 'epochs'?"),
         (["train", "fast", "--set", "epochs"], 10, "put an = between"),
         (["train", "fast", "--set", "epochs=-1"], 10, "greater than or equal to 1"),
+        (["train", "fast", "--set", "backbone=MobilNetV2"], 10, "Did you mean 'MobileNetV2'?"),
+        (["train", "fast", "--set", "weights=/nowhere/w.h5"], 14, "/nowhere/w.h5"),
         (["train", "fast", "--catalog", "/nowhere"], 10, "The catalog folder is not there."),
         (["train", "fast"], 12, "No data root was named."),
         (["train", "fast", "--data", "/nowhere"], 12, "The data root is not a folder."),
@@ -174,18 +176,6 @@ def test_a_typo_in_a_catalog_file_names_the_file_and_the_line(tmp_path):
     assert "line 2" in error
 
 
-def test_a_root_without_any_of_the_folders_ends_with_12_and_lists_what_is_there(tmp_path):
-    (tmp_path / "data" / "holiday").mkdir(parents=True)
-    code, _, error = radtrain(
-        "train", "fast", "--data", tmp_path / "data", "--home", tmp_path / "home", "--set", "weights=random"
-    )
-    assert code == 12
-    assert "None of the catalog's source folders is below the data root." in error
-    assert "1 other folders" in error
-    assert "holiday" not in error, "a folder may be named after a patient"
-    assert "Traceback" not in error
-
-
 def test_missing_imagenet_weights_end_with_14_and_three_ways_to_mend_it(ground, tmp_path):
     write_catalog(tmp_path / "catalog", DISEASES, profile="[profiles.fast]\n")
     code, _, error = radtrain(
@@ -200,18 +190,11 @@ def test_missing_imagenet_weights_end_with_14_and_three_ways_to_mend_it(ground, 
     assert "Traceback" not in error
 
 
-def test_a_weights_path_that_is_not_there_ends_with_14(ground):
-    code, _, error = radtrain(*training(ground, "--set", "weights=/nowhere/w.h5"))
-    assert code == 14
-    assert "/nowhere/w.h5" in error
-
-
-@pytest.mark.parametrize("uri", ["http://127.0.0.1:9", "sqlite:////dev/null/mlflow.db", "nonsense://x"])
-def test_tracking_that_cannot_be_reached_ends_with_13_before_training(ground, uri):
-    code, _, error = radtrain(*training(ground), MLFLOW_TRACKING_URI=uri)
+def test_a_tracking_server_that_cannot_be_there_ends_with_13_before_anything_is_started(ground):
+    code, _, error = radtrain(*training(ground), MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert code == 13
     assert "MLflow cannot be reached or written." in error
-    assert "classifiers" not in error
+    assert "reading images" not in error
     assert "Traceback" not in error
 
 

@@ -14,7 +14,8 @@ from importlib.metadata import version
 
 import pytest
 
-from tasks.ask_servers import ask, ask_mlflow, ask_prefect
+from tasks.ask_servers import PATIENCE_S, ask, ask_mlflow, ask_prefect, require_mlflow
+from tasks.core.errors import TrackingError
 
 
 @contextlib.contextmanager
@@ -137,6 +138,23 @@ def test_an_mlflow_server_that_is_down_or_ill_fails(closed, tmp_path):
     assert (line.state, line.exit_code) == ("fail", 13)
     assert "Connection refused" in line.text
     assert "hunter2" not in str(line)
+
+
+@pytest.mark.parametrize("user", ["", "user:hunter2@"])
+def test_an_mlflow_server_that_cannot_be_there_is_an_error_before_a_run(closed, user):
+    with pytest.raises(TrackingError, match="MLflow cannot be reached or written") as raised:
+        require_mlflow(f"http://{user}{closed}")
+    assert "hunter2" not in str(raised.value)
+
+
+def test_what_only_mlflow_can_judge_is_left_to_it(closed):
+    with serving({"/other": "OK"}) as place:  # 404 at /health: some hosted servers have none
+        require_mlflow(f"http://user:hunter2@{place}")
+        require_mlflow(f"https://{place}")  # no TLS there: as little an answer as a certificate of one's own
+    with serving({"/health": "OK"}, delay_s=PATIENCE_S + 0.5) as place:
+        require_mlflow(f"http://{place}")
+    for address in (f"postgresql://{closed}/mlflow", "sqlite:////nowhere/mlflow.db", "databricks"):
+        require_mlflow(address)
 
 
 def test_a_database_server_is_reached_or_not(closed, tmp_path):

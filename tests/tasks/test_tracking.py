@@ -86,6 +86,14 @@ def test_an_open_tracker_leaves_no_address_behind_for_the_next_flow_of_the_proce
     assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
+@pytest.mark.parametrize("uri", ["sqlite:////dev/null/mlflow.db", "nonsense://x"])
+def test_an_address_that_mlflow_cannot_open_is_named_with_the_line_that_mends_it(uri):
+    with pytest.raises(TrackingError, match="MLflow cannot be reached or written") as raised:
+        open_tracker(uri, None)
+    assert uri in str(raised.value)
+    assert "correct MLFLOW_TRACKING_URI" in raised.value.fix
+
+
 def test_a_database_that_somebody_else_holds_is_said_to_be_locked(tmp_path):
     tracker = open_tracker(default_tracking_uri(tmp_path), tmp_path / "mlartifacts")
     with contextlib.closing(sqlite3.connect(tmp_path / "mlflow.db")) as other:
