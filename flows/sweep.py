@@ -31,6 +31,7 @@ from tasks.core.settings import read_settings, silence
 from tasks.core.sweep_report import SweepFailed, SweepReport
 from tasks.extract_features import extract_features
 from tasks.files import write_json
+from tasks.outcomes import failed_outcome, refused_outcome
 from tasks.plan_run import Request, Work, plan_run
 from tasks.plan_search import PlannedSearch, plan_search
 from tasks.progress import report
@@ -176,7 +177,7 @@ def _search_all(
             error = future.state.result(raise_on_failure=False)
             results[key] = _failed(work, checked, checked.manifests[key], error, trials)
     for verdict in checked.report.failed():
-        results[verdict.disease] = _with_command(work.failed_checks(verdict), trials)
+        results[verdict.disease] = _with_command(refused_outcome(work, verdict), trials)
     ordered = tuple(results[key] for key in work.diseases)
     for key, result in zip(work.diseases, ordered, strict=True):
         if isinstance(result, Outcome) and key not in recorded:
@@ -188,7 +189,7 @@ def _failed(
     work: Work, checked: Checked, manifest: DiseaseManifest, error: BaseException, trials: int
 ) -> Outcome:
     verdict = next(v for v in checked.report.verdicts if v.disease == manifest.disease)
-    return _with_command(work.failed(verdict, manifest, error, 0.0), trials)
+    return _with_command(failed_outcome(work, verdict, manifest, error, 0.0), trials)
 
 
 def _with_command(outcome: Outcome, trials: int) -> Outcome:

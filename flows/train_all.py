@@ -42,6 +42,7 @@ from tasks.files import write_json
 from tasks.find_runs import CompletedRun
 from tasks.find_unchanged import find_unchanged
 from tasks.judge_data import accept_data
+from tasks.outcomes import completed_outcome, failed_outcome, refused_outcome, unchanged_outcome
 from tasks.plan_run import Request, Work, plan_run
 from tasks.plan_time import forecast_time, keep_time_limit
 from tasks.progress import report
@@ -217,7 +218,7 @@ def _unchanged(planned: _Planned, began: float) -> Report:
 
 def _stands(planned: _Planned, key: str) -> Outcome:
     manifest = planned.checked.manifests[key]
-    return planned.work.unchanged(planned.verdict(key), manifest, planned.unchanged[key])
+    return unchanged_outcome(planned.verdict(key), manifest, planned.unchanged[key])
 
 
 def _report(work: Work, run_id: str, outcomes: tuple[Outcome, ...], seconds: float) -> Report:
@@ -304,18 +305,18 @@ def _settle(planned: _Planned, key: str, line: _Line | None, cached: float) -> O
     """Wait for the line of one disease, if it has one, and say what became of it."""
     work, verdict = planned.work, planned.verdict(key)
     if key in planned.untaught:
-        return work.failed(verdict, planned.checked.manifests[key], planned.untaught[key], 0.0)
+        return failed_outcome(work, verdict, planned.checked.manifests[key], planned.untaught[key], 0.0)
     if line is None:
-        return work.failed_checks(verdict)
+        return refused_outcome(work, verdict)
     manifest = planned.checked.manifests[key]
     for future in line:
         future.wait()
         if not future.state.is_completed():
             error = future.state.result(raise_on_failure=False)
-            return work.failed(verdict, manifest, error, cached)
+            return failed_outcome(work, verdict, manifest, error, cached)
     trained, evaluated, recorded = line[0].result(), line[1].result(), line[2].result()
     forget_checkpoints(checkpoint_folder(work.settings.home, planned.plans[key].digest()))
     seconds = trained.duration_s + evaluated.duration_s + recorded.duration_s
-    return work.completed(
+    return completed_outcome(
         verdict, manifest, evaluated.test, seconds, cached, recorded.run_id, trained.retried
     )

@@ -10,29 +10,24 @@ import importlib.metadata
 import json
 import platform
 import shlex
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from data_checks.contract import SPLITS
-from data_checks.report import Verdict
 from tasks.build_manifest import DiseaseManifest
 from tasks.cache import SpaceKey
 from tasks.compute import build_ahead, describe_features
 from tasks.core.catalog import Disease, SplitRule, load_catalog
-from tasks.core.errors import CatalogError, ChecksFailed
-from tasks.core.metrics import Estimate
+from tasks.core.errors import CatalogError
 from tasks.core.networks import network
 from tasks.core.pace import Forecast, training_limit_s
 from tasks.core.plan import Plan
 from tasks.core.profile import Profile
-from tasks.core.report import Outcome, reason_of
 from tasks.core.settings import Settings
 from tasks.extract_features import Wanted
 from tasks.feature_spaces import BackboneKey, Features, FeatureSpaces, feature_spaces
 from tasks.files import prepare_home
-from tasks.find_runs import CompletedRun, started
 from tasks.find_weights import find_weights
 from tasks.measure_machine import has_bfloat16
 from tasks.plan_check import Look, pixel_space, skipped
@@ -174,78 +169,6 @@ class Work:
         if self.request.training_limit is not None:
             return 60 * self.request.training_limit
         return training_limit_s(forecast, steps=self.figures.epochs * self.figures.steps_per_epoch)
-
-    def completed(
-        self,
-        verdict: Verdict,
-        manifest: DiseaseManifest,
-        test: Mapping[str, Estimate],
-        seconds: float,
-        cached: float,
-        run_id: str,
-        retried: str,
-    ) -> Outcome:
-        """Return the outcome of a disease that was trained, evaluated and recorded."""
-        return Outcome(
-            disease=manifest.disease,
-            state="completed",
-            manifest=manifest.digest,
-            counts=manifest.counts,
-            test=test,
-            seconds=seconds,
-            features_cached=cached,
-            findings=verdict.findings,
-            run_id=run_id,
-            retried=retried,
-        )
-
-    def unchanged(self, verdict: Verdict, manifest: DiseaseManifest, earlier: CompletedRun) -> Outcome:
-        """Return the outcome of a disease that an earlier run trained in just this way."""
-        return Outcome(
-            disease=manifest.disease,
-            state="unchanged",
-            manifest=manifest.digest,
-            counts=manifest.counts,
-            test=earlier.folder.estimates,
-            features_cached=1.0,
-            findings=verdict.findings,
-            run_id=earlier.found.run_id,
-            since=started(earlier.found),
-        )
-
-    def failed(
-        self, verdict: Verdict, manifest: DiseaseManifest, error: BaseException, cached: float
-    ) -> Outcome:
-        """Return the outcome of a disease whose training, evaluation or recording raised."""
-        reason, code = reason_of(error)
-        return Outcome(
-            disease=manifest.disease,
-            state="failed",
-            reason=reason,
-            cause=type(error).__name__,
-            repeat=self.request.repeat(manifest.disease, self.settings),
-            exit_code=code,
-            manifest=manifest.digest,
-            counts=manifest.counts,
-            features_cached=cached,
-            findings=verdict.findings,
-        )
-
-    def failed_checks(self, verdict: Verdict) -> Outcome:
-        """Return the outcome of a disease whose data did not pass the checks."""
-        stops = verdict.of("fail")
-        said = [
-            " ".join(filter(None, [f"{f.code}: {f.text}", f.detail, f"To mend it: {f.fix}."])) for f in stops
-        ]
-        return Outcome(
-            disease=verdict.disease,
-            state="failed",
-            reason=" ".join(said),
-            cause=verdict.codes("fail"),
-            repeat=self.request.repeat(verdict.disease, self.settings),
-            exit_code=ChecksFailed.exit_code,
-            findings=verdict.findings,
-        )
 
 
 def plan_run(request: Request, settings: Settings, worker: Worker) -> Work:

@@ -49,6 +49,7 @@ def _train(settings: Settings, worker: Worker) -> Report:
     from tasks.extract_features import extract_features
     from tasks.files import write_json
     from tasks.judge_data import accept_data
+    from tasks.outcomes import completed_outcome
     from tasks.plan_run import Request, plan_run
     from tasks.publish_check import publish_check
     from tasks.record_run import close_run, connect, open_run, record_disease
@@ -88,7 +89,7 @@ def _train(settings: Settings, worker: Worker) -> Report:
             forget_checkpoints(checkpoint_folder(home, plan.digest()))
             seconds = trained.duration_s + evaluated.duration_s + recorded.duration_s
             cached = extraction.cached_share(list(paths[key]))
-            return work.completed(verdict, manifest, evaluated.test, seconds, cached, recorded.run_id, "")
+            return completed_outcome(verdict, manifest, evaluated.test, seconds, cached, recorded.run_id, "")
 
         outcomes = tuple(threads.map(train, checked.manifests))
         seconds = time.perf_counter() - began
