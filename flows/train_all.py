@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -23,28 +21,24 @@ from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from data_checks.report import Verdict
 from flows.lifetime import lifetime
-from flows.validate_data import Checked, check_images
-from tasks.ask_teacher import Teacher, TeacherMissing, ask_teachers, find_teacher
-from tasks.build_manifest import DiseaseManifest
+from flows.plan_training import Planned, plan_training
+from flows.validate_data import check_images
+from tasks.ask_teacher import ask_teachers
 from tasks.checkpoints import checkpoint_folder, forget_checkpoints
 from tasks.compute import Trained
 from tasks.core.addresses import without_secret
 from tasks.core.errors import AlreadyRunning
 from tasks.core.pace import Forecast
-from tasks.core.plan import Plan
 from tasks.core.report import DiseasesFailed, Outcome, Report
 from tasks.core.settings import Settings, read_settings, silence
 from tasks.evaluate_classifier import Evaluated, evaluate_classifier
 from tasks.extract_features import extract_features
 from tasks.files import write_json
-from tasks.find_runs import CompletedRun
-from tasks.find_unchanged import find_unchanged
 from tasks.judge_data import accept_data
 from tasks.outcomes import completed_outcome, failed_outcome, refused_outcome, unchanged_outcome
 from tasks.plan_run import Request, Work, plan_run
-from tasks.plan_time import forecast_time, keep_time_limit
+from tasks.plan_time import forecast_time
 from tasks.progress import report
 from tasks.publish_check import publish_check
 from tasks.publish_results import publish_results
@@ -144,79 +138,41 @@ def _train(request: Request, settings: Settings, worker: Worker) -> Report:
     connecting = connect.submit(settings.tracking_uri, settings.artifact_root)
     checked = check_images(work.look())
     tracker = connecting.result()
-    planned = _plan(worker, work, checked, tracker, began)
+    with plan_training(worker, work, checked, tracker, began=began) as planned:
+        return _carry_out(planned, worker, tracker, began)
+
+
+def _carry_out(planned: Planned, worker: Worker, tracker: Tracker, began: float) -> Report:
+    """Train what is not unchanged, and publish the report."""
+    work = planned.work
     if set(planned.unchanged) == set(work.diseases) and own_run(tracker, flow_run.id) is None:
         final = _unchanged(planned, began)
         publish_results(final, tracker)
         return final
-    opening = open_run.submit(
-        settings.tracking_uri,
-        settings.artifact_root,
-        f"train-all/{work.request.profile}",
-        work.request.profile,
-    )
+    settings, profile = work.settings, work.request.profile
+    opening = open_run.submit(settings.tracking_uri, settings.artifact_root, f"train-all/{profile}", profile)
     try:
         recording = opening.result()  # no feature is computed for a run that could not be recorded
         outcomes, costs = _train_diseases(planned, worker, recording)
         seconds = time.perf_counter() - began
-        close_run(recording, planned.work, outcomes, {"duration_s": seconds, **costs})
+        close_run(recording, work, outcomes, {"duration_s": seconds, **costs})
     except BaseException as error:
         abandon_run(opening, error)
         raise
-    final = _report(planned.work, recording.run_id, outcomes, seconds)
+    final = _report(work, recording.run_id, outcomes, seconds)
     write_json(Path(final.folder) / "report.json", final.to_json())
     publish_results(final, tracker)
     return final
 
 
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """What is known before anything is trained.
-
-    Attributes:
-        work: as it was cut to the time limit.
-        checked: what the checks left.
-        teachers: who each disease learns from.
-        untaught: diseases that lack a teacher, with the reason.
-        plans: of every disease that may go on.
-        unchanged: earlier runs that trained by just these plans.
-    """
-
-    work: Work
-    checked: Checked
-    teachers: dict[str, Teacher]
-    untaught: dict[str, TeacherMissing]
-    plans: dict[str, Plan]
-    unchanged: dict[str, CompletedRun]
-
-    def verdict(self, disease: str) -> Verdict:
-        return next(verdict for verdict in self.checked.report.verdicts if verdict.disease == disease)
-
-    def to_train(self) -> dict[str, DiseaseManifest]:
-        return {key: self.checked.manifests[key] for key in self.plans if key not in self.unchanged}
-
-
-def _plan(worker: Worker, work: Work, checked: Checked, tracker: Tracker, began: float) -> _Planned:
-    """Write the plan of every disease that passed the checks, and see which of them was carried out before."""
-    teachers, untaught = _find_teachers(work, tracker, checked.manifests)
-    ready = {key: manifest for key, manifest in checked.manifests.items() if key not in untaught}
-    work = keep_time_limit(worker, work, ready, spent_s=time.perf_counter() - began)
-    plans = {
-        key: work.plan(manifest, teachers[key].digest if key in teachers else "")
-        for key, manifest in ready.items()
-    }
-    unchanged = {} if work.request.force else find_unchanged(tracker, work.settings.home, plans)
-    return _Planned(work, checked, teachers, untaught, plans, unchanged)
-
-
-def _unchanged(planned: _Planned, began: float) -> Report:
+def _unchanged(planned: Planned, began: float) -> Report:
     """Return the report of a run that had nothing to do."""
     outcomes = tuple(_stands(planned, key) for key in planned.work.diseases)
     newest = max((run.found for run in planned.unchanged.values()), key=lambda found: found.started)
     return _report(planned.work, newest.parent or newest.run_id, outcomes, time.perf_counter() - began)
 
 
-def _stands(planned: _Planned, key: str) -> Outcome:
+def _stands(planned: Planned, key: str) -> Outcome:
     manifest = planned.checked.manifests[key]
     return unchanged_outcome(planned.verdict(key), manifest, planned.unchanged[key])
 
@@ -234,7 +190,7 @@ def _report(work: Work, run_id: str, outcomes: tuple[Outcome, ...], seconds: flo
 
 
 def _train_diseases(
-    planned: _Planned, worker: Worker, recording: Recording
+    planned: Planned, worker: Worker, recording: Recording
 ) -> tuple[tuple[Outcome, ...], dict[str, float]]:
     """Take every disease as far as its data let it go; return what became of each, and what all of them cost."""
     work, checked = planned.work, planned.checked
@@ -262,29 +218,14 @@ def _train_diseases(
             cached = extraction.cached_share(list(paths[key])) if key in lines else 0.0
             outcome = _settle(planned, key, lines.get(key), cached)
             outcomes.append(outcome if outcome.run_id else record_failure(recording, work, outcome))
+            planned.give_up_claim(key)
         report("train", len(outcomes), len(work.diseases))
     costs = {**(checked.scan.costs() if checked.scan else {}), **extraction.costs()}
     return tuple(outcomes), {**costs, **(forecast.costs() if forecast else {})}
 
 
-def _find_teachers(
-    work: Work, tracker: Tracker, manifests: Mapping[str, DiseaseManifest]
-) -> tuple[dict[str, Teacher], dict[str, TeacherMissing]]:
-    """Return who each disease learns from, and why one cannot; both are empty for a profile without a teacher."""
-    found: dict[str, Teacher] = {}
-    missing: dict[str, TeacherMissing] = {}
-    if work.teacher is None:
-        return found, missing
-    for key, manifest in manifests.items():
-        try:
-            found[key] = find_teacher(work, work.teacher, tracker, manifest)
-        except TeacherMissing as error:
-            missing[key] = error
-    return found, missing
-
-
 def _submit(
-    planned: _Planned, key: str, worker: Worker, recording: Recording, forecast: Forecast | None
+    planned: Planned, key: str, worker: Worker, recording: Recording, forecast: Forecast | None
 ) -> _Line:
     """Start the line of one disease: train, evaluate, record, accept; each waits for the one before."""
     work, plan, manifest = planned.work, planned.plans[key], planned.checked.manifests[key]
@@ -301,7 +242,7 @@ def _submit(
     return trained, evaluated, recorded, waiting
 
 
-def _settle(planned: _Planned, key: str, line: _Line | None, cached: float) -> Outcome:
+def _settle(planned: Planned, key: str, line: _Line | None, cached: float) -> Outcome:
     """Wait for the line of one disease, if it has one, and say what became of it."""
     work, verdict = planned.work, planned.verdict(key)
     if key in planned.untaught:

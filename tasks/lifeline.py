@@ -15,7 +15,7 @@ import fcntl
 import os
 import signal
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -83,6 +83,29 @@ def alone_at(home: Path, work: str, key: str) -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def in_turn_at(home: Path, work: str, *, waiting: Callable[[], None]) -> Iterator[None]:
+    """Be the only one at a piece of work within this context, after whoever is at it now.
+
+    Args:
+        home: the home folder.
+        work: what it is.
+        waiting: called where somebody else is at it.
+
+    Raises:
+        StorageError: the home folder cannot be written.
+    """
+    path = home / "at-work" / f"{work}.lock"
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = _hold(path, waiting)
+    with file:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
 def has_lost(home: Path) -> bool:
     """Tell whether a run was lost that nobody has dealt with."""
     looking = lost(home)
@@ -107,11 +130,15 @@ def lost(home: Path) -> Generator[str, None, None]:
                 path.unlink(missing_ok=True)
 
 
-def _hold(path: Path) -> BinaryIO:
+def _hold(path: Path, waiting: Callable[[], None] = lambda: None) -> BinaryIO:
     """Return the locked file; one that was removed in between is made again."""
     while True:
         file = path.open("ab")
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
         if _is(path, file):
             return file
         file.close()

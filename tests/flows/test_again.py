@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -230,6 +231,21 @@ def test_the_same_work_twice_at_once_is_refused(ground, first):
     assert [state.name for state in ended] == ["Completed", "Refused"]
     assert ended[1].is_cancelled()
     assert ended[1].message == "Another run is at the same work; this one would do it twice."
+
+
+def test_a_disease_that_two_runs_want_at_once_is_trained_once(ground, first):
+    """They are not at the same work; the later one waits for the disease that both want, and takes what came of it."""
+    words = {"seed": 12, "overrides": {"epochs": 30}}
+    with ThreadPoolExecutor() as threads:
+        asked = [threads.submit(ground.train, diseases=keys, **words) for keys in (DISEASES, ["pneumonia"])]
+        reports = [future.result().result() for future in asked]
+    ended = Counter((outcome.disease, outcome.state) for report in reports for outcome in report.outcomes)
+    assert ended == {
+        ("cardiomegaly", "completed"): 1,
+        ("pneumonia", "completed"): 1,
+        ("pneumonia", "unchanged"): 1,
+    }
+    assert not list(ground.home.glob("at-work/plan-*"))
 
 
 SCRIPT = """

@@ -5,12 +5,13 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from tasks.core.errors import StorageError
-from tasks.lifeline import alive, has_lost, lost
+from tasks.lifeline import alive, has_lost, in_turn_at, lost
 
 ROOT = Path(__file__).parents[2]
 LIVES = (
@@ -79,3 +80,38 @@ def start(home: Path, key: str) -> subprocess.Popen[str]:
     assert living.stdout is not None
     assert living.stdout.readline() == "lives\n"
     return living
+
+
+def test_a_piece_of_work_that_somebody_is_at_is_waited_for_also_where_that_one_is_killed(tmp_path):
+    code = LIVES.replace("alive", "in_turn_at").replace("sys.argv[2])", "sys.argv[2], waiting=print)")
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path), "work"], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "lives\n"
+        waited = []
+
+        def wait() -> None:
+            waited.append(True)
+            other.kill()
+
+        with in_turn_at(tmp_path, "work", waiting=wait):
+            assert waited == [True]
+            with in_turn_at(tmp_path, "other work", waiting=pytest.fail):
+                pass
+    assert list((tmp_path / "at-work").iterdir()) == []
+
+
+def test_work_is_done_by_one_at_a_time_whoever_removes_the_lock(tmp_path):
+    """Each thread opens a file of its own, as processes do."""
+    at_it: list[int] = []
+
+    def work(number: int) -> None:
+        for _ in range(50):
+            with in_turn_at(tmp_path, "work", waiting=lambda: None):
+                at_it.append(number)
+                assert at_it == [number]
+                at_it.clear()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(work, range(8)))
