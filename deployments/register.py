@@ -25,6 +25,7 @@ def main() -> int:
         register(settings.catalog, say=print)
         end_lost_runs(settings)
     except RadtrainError as error:
+        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a command of its own
         return error.exit_code
     return 0
 

@@ -8,9 +8,10 @@ from pathlib import Path
 from prefect.client.schemas.schedules import CronSchedule
 from pydantic import ValidationError
 
+from tasks.core.catalog import SCHEDULES
 from tasks.core.errors import CatalogError, first_line
 
-_SHIPPED = Path(__file__).with_name("schedules.toml")
+_SHIPPED = Path(__file__).with_name(SCHEDULES)
 
 
 def read_schedules(catalog: Path | None) -> dict[str, CronSchedule]:
@@ -22,7 +23,7 @@ def read_schedules(catalog: Path | None) -> dict[str, CronSchedule]:
     Raises:
         CatalogError: the file is no TOML, or a time zone or a cron expression is none.
     """
-    own = None if catalog is None else catalog / "schedules.toml"
+    own = None if catalog is None else catalog / SCHEDULES
     path = own if own is not None and own.is_file() else _SHIPPED
     try:
         said = tomllib.loads(path.read_text(encoding="utf-8"))

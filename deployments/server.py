@@ -20,7 +20,7 @@ from deployments.planned import Deployment, plan_deployments
 from deployments.schedules import read_schedules
 from infra.stack import POOL
 from tasks.core.catalog import load_catalog
-from tasks.core.errors import CatalogError, ServerError, first_line
+from tasks.core.errors import CatalogError, ServerError, did_you_mean, first_line
 
 
 def register(catalog: Path | None, *, say: Callable[[str], None]) -> None:
@@ -124,7 +124,7 @@ def _require_known(schedules: dict[str, CronSchedule], planned: list[Deployment]
     unknown = sorted(set(schedules) - set(known))
     if unknown:
         raise CatalogError(
-            "A schedule names no deployment.",
+            f"A schedule names no deployment.{did_you_mean(unknown[0], known)}",
             where="schedules.toml",
             expected=", ".join(known),
             received=", ".join(unknown),

@@ -72,12 +72,14 @@ def up(settings: Settings, environment: Mapping[str, str], *, say: Callable[[str
                     say(f"starting {name} at http://{HOST}:{wanted[name]}")
                     of_it = {**words, **made.environment(name)}
                     stack = _start(home, stack, name, wanted[name], of_it, databases=made.place)
-            for name in ("prefect", "mlflow"):
-                _wait(home, stack.services[name])
-            if changed:
+            _wait(home, stack.services["prefect"])
+            if has_lost(home):
+                _wait(home, stack.services["mlflow"])  # for what registering does to lost runs
+            if changed:  # otherwise MLflow comes up meanwhile
                 say("registering deployments")
                 for note in _run("deployments.register", words, "The deployments could not be registered."):
                     say(note)
+            _wait(home, stack.services["mlflow"])
             if has_lost(home):
                 say("ending runs that were lost")
                 _run("tasks.end_lost_runs", words, "Runs that were lost could not be ended.")

@@ -133,13 +133,13 @@ def check_request(
         DataNotFound: there is no data root.
         WeightsNotFound: the file that the profile names is not there.
     """
-    from tasks.core.catalog import load_catalog
+    from tasks.core.catalog import NAMED_WEIGHTS, load_catalog
     from tasks.core.networks import network, weights_file
 
     catalog = load_catalog(settings.catalog)
     figures = catalog.profile(profile, overrides)
     network(figures.backbone, alpha=figures.alpha, side=figures.image_side)
-    if figures.weights not in ("imagenet", "random"):
+    if figures.weights not in NAMED_WEIGHTS:
         weights_file(figures.weights)
     wanted = catalog.disease_keys(diseases)
     settings.require_data()

@@ -23,6 +23,8 @@ SHIPPED = Path(__file__).parents[1] / "catalog"
 #: The catalog of `radtrain demo`.
 DEMO = SHIPPED / "demo"
 FILES = ("diseases.toml", "profiles.toml")
+#: In the same folder, and read by `deployments/schedules.py`.
+SCHEDULES = "schedules.toml"
 #: Values of a profile's `weights` that are not a path.
 NAMED_WEIGHTS = ("imagenet", "random")
 
@@ -220,9 +222,9 @@ def _user_files(folder: Path) -> list[Path]:
             fix=fix,
         )
     there = sorted(path.name for path in folder.glob("*.toml"))
-    strange = [name for name in there if name not in FILES]
+    strange = [name for name in there if name not in (*FILES, SCHEDULES)]
     if strange or not there:
-        hint = "".join(did_you_mean(name, FILES) for name in strange[:1])
+        hint = "".join(did_you_mean(name, (*FILES, SCHEDULES)) for name in strange[:1])
         raise CatalogError(
             f"The catalog folder holds a file that is never read.{hint}"
             if strange

@@ -508,6 +508,7 @@ def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path):
     [
         ("disease.toml", " Did you mean 'diseases.toml'?"),
         ("Profiles.toml", " Did you mean 'profiles.toml'?"),
+        ("schedule.toml", " Did you mean 'schedules.toml'?"),
         ("x.toml", ""),
     ],
 )
@@ -521,6 +522,14 @@ def test_a_file_that_would_never_be_read_is_refused_even_beside_a_good_one(tmp_p
         f"  received: {', '.join(sorted([name, 'profiles.toml']))}\n"
         "  fix:      rename or remove the file"
     )
+
+
+@pytest.mark.parametrize("profiles", [PROFILE, None])
+def test_schedules_may_stand_beside_the_catalog_or_alone(tmp_path, profiles):
+    if profiles:
+        write(tmp_path, profiles=profiles)
+    (tmp_path / "schedules.toml").write_text("")
+    assert load_catalog(tmp_path).diseases == load_catalog().diseases
 
 
 def test_a_folder_without_catalog_files_is_refused(tmp_path):
