@@ -1,6 +1,6 @@
 """What is killed, and what is lost by it: nothing. Every row of the table in docs/explanation/what-survives.md.
 
-Three rows run with `make test-all` only: each costs a minute, and the others kill the same processes and more.
+Four rows run with `make test-all` only: each costs a minute, and the others kill the same processes and more.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ def test_the_process_that_trains(ground: Ground):
     nothing_runs(ground)
 
 
+@pytest.mark.full
 def test_the_process_of_the_flow(ground: Ground):
     flow_run_id = begin(ground)
     of_run = ground.flow_processes(flow_run_id)
