@@ -41,7 +41,7 @@ class Deployment:
         description: for people.
         parameters: that are set beforehand.
         schema: JSON Schema of all parameters; the server refuses whatever does not keep to it.
-        tags: to find it by.
+        tags: to find its runs by, which the automations do, too.
     """
 
     flow: Flow[..., Any]
@@ -96,7 +96,7 @@ def _train(profile: str, diseases: list[str]) -> Deployment:
         "Not for diagnosis.",
         {"profile": profile},
         _schema(train_all, diseases=diseases, choices={"profile": [profile]}),
-        ("radtrain", profile),
+        ("radtrain", profile, f"train-all/{profile}"),
     )
 
 

@@ -5,10 +5,12 @@ In: a function that imports the flow, and the flow's parameters. Out: what the f
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, MutableMapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from tasks.core.imports import importing
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -23,6 +25,7 @@ def run_flow(
     diseases: int,
     parameters: dict[str, Any],
     counting: str = "classifiers",
+    tags: Sequence[str] = (),
 ) -> Any:
     """Run a flow, show its progress on stderr, and return its result.
 
@@ -36,6 +39,7 @@ def run_flow(
         diseases: how many the flow works on, for the time left.
         parameters: of the flow; `places` gives those that say where things are.
         counting: what its last stage counts, as people are told.
+        tags: of the flow run, for the automations of a server that has some.
 
     Returns:
         What the flow returned. Where it ended with `DiseasesFailed`, the report that this carries: the other diseases
@@ -47,8 +51,6 @@ def run_flow(
         TrackingError: nothing answers at the address of the MLflow server.
         BaseException: whatever else the flow raised, or put in the place of its result.
     """
-    from tasks.core.imports import importing
-
     with importing():
         from infra.temporary_server import start_prefect_server
         from tasks.ask_servers import require_mlflow
@@ -64,14 +66,19 @@ def run_flow(
         os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "CRITICAL")
         with importing():
             from flows.terminal import following
-            from tasks.core.report import DiseasesFailed
             from tasks.tracking import load_ahead
 
             flow = load()
             load_ahead()
         wait_for_server()
-        with _heartbeat(heard=not is_temporary), following(diseases, counting):
+        with _run_of_command(tags, is_watched=not is_temporary), following(diseases, counting):
             state: Any = flow(**parameters, return_state=True)
+    return _result(state)
+
+
+def _result(state: Any) -> Any:
+    from tasks.core.report import DiseasesFailed
+
     result = state.result(raise_on_failure=False)
     if isinstance(result, DiseasesFailed):
         return result.report
@@ -80,12 +87,15 @@ def run_flow(
     return result
 
 
-def _heartbeat(*, heard: bool) -> AbstractContextManager[Any]:
-    """Send none to a server that ends with the command: it watches nobody, and to stop takes up to 1 s."""
+@contextlib.contextmanager
+def _run_of_command(tags: Sequence[str], *, is_watched: bool) -> Iterator[None]:
+    """Give the flow run its tags; send no heartbeat where nobody watches, for to end them takes up to 1 s."""
+    import prefect
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    said: Any = {} if heard else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    return temporary_settings(said)
+    said: Any = {} if is_watched else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    with temporary_settings(said), prefect.tags(*tags):
+        yield
 
 
 def join_stack(environment: MutableMapping[str, str], **places: str | None) -> Settings:

@@ -66,6 +66,20 @@ def test_profiles_are_compared_after_a_training_of_the_second_one(ground: Ground
     assert len(ground.runs_of("compare-profiles/fast-vs-intensive")) == 1
 
 
+def test_a_training_by_a_command_sets_off_a_comparison_too(ground: Ground):
+    """Where the stack is up, a command runs in it."""
+    before = {run.id for run in ground.runs_of("compare-profiles/fast-vs-intensive")}
+    done = ground.radtrain("train", "intensive", "--disease", "arthritis", "--seed", "7", "--set", "epochs=1")
+    assert done.returncode == 0, done.stderr
+
+    def new() -> list[FlowRun]:
+        return [run for run in ground.runs_of("compare-profiles/fast-vs-intensive") if run.id not in before]
+
+    compared = until(new, "another comparison")[0]
+    assert compared.created_by.type == "AUTOMATION"
+    assert ground.ended(compared.id).state.is_completed()
+
+
 @pytest.fixture
 def impatient(ground: Ground) -> None:
     """Automations that wait 10 s, the least there is, instead of minutes."""
