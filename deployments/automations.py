@@ -43,7 +43,7 @@ def plan_automations(
         flow, _, pair = name.partition("/")
         second = pair.partition("-vs-")[2]
         if flow == "compare-profiles" and f"train-all/{second}" in deployments:
-            yield _after_training(f"train-all/{second}", name, number)
+            yield _after_training(second, name, number)
     ours: dict[str, Any] = {
         "match": {"prefect.resource.id": "prefect.flow-run.*"},
         "match_related": _of(deployments.values()),
@@ -69,17 +69,18 @@ def plan_automations(
     )
 
 
-def _after_training(trained: str, compare: str, compare_id: UUID) -> AutomationCore:
-    """Return the automation that compares after a training, be it of a deployment or of a command: both have its tag."""
+def _after_training(profile: str, compare: str, compare_id: UUID) -> AutomationCore:
+    """Return the automation that compares after a training with a profile, by a deployment or by a command.
+
+    It goes by the name that the flow gives each run, which begins with the profile. A command's run has no deployment,
+    and with a tag it would ask the server before each task whether that may start.
+    """
     return AutomationCore(
-        name=f"radtrain: {compare} after {trained}",
+        name=f"radtrain: {compare} after train-all/{profile}",
         description="Compare as soon as there is something new to compare. A run that found nothing changed starts nothing.",
         trigger=EventTrigger(
-            match={"prefect.resource.id": "prefect.flow-run.*"},
-            match_related={
-                "prefect.resource.role": "tag",
-                "prefect.resource.id": f"prefect.tag.{trained}",
-            },
+            match={"prefect.resource.id": "prefect.flow-run.*", "prefect.resource.name": f"{profile} *"},
+            match_related={"prefect.resource.role": "flow", "prefect.resource.name": "train-all"},
             expect={"prefect.flow-run.Completed"},
             # Once for each run: on a busy SQLite database Prefect hands the same event out again.
             for_each={"prefect.resource.id"},

@@ -41,7 +41,7 @@ class Deployment:
         description: for people.
         parameters: that are set beforehand.
         schema: JSON Schema of all parameters; the server refuses whatever does not keep to it.
-        tags: to find its runs by, which the automations do, too.
+        tags: to find it by.
     """
 
     flow: Flow[..., Any]
@@ -96,7 +96,7 @@ def _train(profile: str, diseases: list[str]) -> Deployment:
         "Not for diagnosis.",
         {"profile": profile},
         _schema(train_all, diseases=diseases, choices={"profile": [profile]}),
-        ("radtrain", profile, f"train-all/{profile}"),
+        ("radtrain", profile),
     )
 
 

@@ -5,9 +5,9 @@ In: a function that imports the flow, and the flow's parameters. Out: what the f
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from tasks.core.imports import importing
@@ -25,7 +25,6 @@ def run_flow(
     diseases: int,
     parameters: dict[str, Any],
     counting: str = "classifiers",
-    tags: Sequence[str] = (),
 ) -> Any:
     """Run a flow, show its progress on stderr, and return its result.
 
@@ -39,7 +38,6 @@ def run_flow(
         diseases: how many the flow works on, for the time left.
         parameters: of the flow; `places` gives those that say where things are.
         counting: what its last stage counts, as people are told.
-        tags: of the flow run, for the automations of a server that has some.
 
     Returns:
         What the flow returned. Where it ended with `DiseasesFailed`, the report that this carries: the other diseases
@@ -71,7 +69,7 @@ def run_flow(
             flow = load()
             load_ahead()
         wait_for_server()
-        with _run_of_command(tags, is_watched=not is_temporary), following(diseases, counting):
+        with _heartbeat(heard=not is_temporary), following(diseases, counting):
             state: Any = flow(**parameters, return_state=True)
     return _result(state)
 
@@ -87,15 +85,12 @@ def _result(state: Any) -> Any:
     return result
 
 
-@contextlib.contextmanager
-def _run_of_command(tags: Sequence[str], *, is_watched: bool) -> Iterator[None]:
-    """Give the flow run its tags; send no heartbeat where nobody watches, for to end them takes up to 1 s."""
-    import prefect
+def _heartbeat(*, heard: bool) -> AbstractContextManager[Any]:
+    """Send none to a server that ends with the command: it watches nobody, and to stop takes up to 1 s."""
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-    said: Any = {} if is_watched else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    with temporary_settings(said), prefect.tags(*tags):
-        yield
+    said: Any = {} if heard else {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    return temporary_settings(said)
 
 
 def join_stack(environment: MutableMapping[str, str], **places: str | None) -> Settings:

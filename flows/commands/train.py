@@ -89,7 +89,6 @@ def train(
         _train_all,
         settings,
         diseases=len(wanted),
-        tags=("radtrain", profile, f"train-all/{profile}"),  # as those of a deployment
         parameters={
             "profile": profile,
             "diseases": diseases,
