@@ -3,8 +3,9 @@
     python -m tests.benchmarks.orchestration [--images N] [--side PX] [--pairs N] [--runs N]
 
 First alternates whole processes on phantoms of five diseases: the command, with its temporary server, and
-`plain_orchestration`, each with an empty home (cold) and then again with --force (warm). Then starts a stack and runs
-train-all/fast with all features cached; the times of its phases are Prefect's. Prints medians, and the load they had.
+`plain_orchestration`, each with an empty home (cold) and then again with --force (warm). Then starts a stack, which the
+command joins (warm, in a stack), and runs train-all/fast there with all features cached; the times of its phases are
+Prefect's. Prints medians, and the load they had.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -89,7 +90,7 @@ def main() -> None:
         if said.pairs:
             _compare(Path(folder), data, said.pairs)
         if said.runs:
-            _deploy(Path(folder), data, said.runs)
+            _deploy(Path(folder), data, said.pairs, said.runs)
 
 
 def _compare(place: Path, data: Path, pairs: int) -> None:
@@ -103,6 +104,22 @@ def _compare(place: Path, data: Path, pairs: int) -> None:
                 runs[condition, side].append(_run(side, data, homes[side]))
         for home in homes.values():
             shutil.rmtree(home)
+    _print_sides(runs, pairs)
+
+
+def _compare_in_stack(ground: Ground, place: Path, pairs: int) -> None:
+    """Alternate the two sides where the command joins a stack that is up; both have all features."""
+    homes = {"radtrain train": ground.home, PLAIN: place / "plain-home"}
+    _run(PLAIN, ground.data, homes[PLAIN])
+    runs: dict[tuple[str, str], list[Run]] = defaultdict(list)
+    for pair in range(pairs):
+        for side in list(COMMANDS)[:: -1 if pair % 2 else 1]:
+            runs["warm, in a stack", side].append(_run(side, ground.data, homes[side]))
+    _print_sides(runs, pairs)
+
+
+def _print_sides(runs: Mapping[tuple[str, str], list[Run]], pairs: int) -> None:
+    """Print a table of both sides under each condition."""
     _require_same_work([one for some in runs.values() for one in some])
     print(
         "| features | what | s | of them the work | processor s | others' | ratio |\n|---|---|---|---|---|---|---|"
@@ -111,7 +128,7 @@ def _compare(place: Path, data: Path, pairs: int) -> None:
         names = ("wall_s", "work_s", "processor_s", "others_s")
         cells = [_spread(getattr(one, name) for one in some) for name in names]
         print(f"| {condition} | {side} | {' | '.join(cells)} | {_ratio(some, runs[condition, PLAIN])} |")
-    auroc = runs["cold", PLAIN][0].auroc
+    auroc = next(iter(runs.values()))[0].auroc
     said = ", ".join(f"{disease} {value:.4f}" for disease, value in auroc.items())
     print(f"medians of {pairs} (lowest to highest), {_load()}; test AUROC in each run: {said}", flush=True)
 
@@ -148,13 +165,15 @@ def _require_same_work(runs: list[Run]) -> None:
         raise SystemExit(f"the two sides did not do the same work: {runs[0].auroc}, {found}")
 
 
-def _deploy(place: Path, data: Path, runs: int) -> None:
-    """Bring up a stack, start the deployment again and again, and print its phases."""
+def _deploy(place: Path, data: Path, pairs: int, runs: int) -> None:
+    """Bring up a stack, have commands join it, start the deployment again and again, and print its phases."""
     ground = Ground(data, DEMO, place / "stack-home", free_port(), free_port())
     ground.up()
     try:
         _pause_schedules(ground)
         own = _submit_by_command(ground)
+        if pairs:
+            _compare_in_stack(ground, place, pairs)
         table: dict[str, list[float]] = defaultdict(list)
         for _ in range(runs):
             flow_run_id = ground.start("train-all/fast", force=True)
