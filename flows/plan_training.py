@@ -23,6 +23,7 @@ from tasks.find_unchanged import find_unchanged
 from tasks.lifeline import in_turn_at
 from tasks.plan_run import Work
 from tasks.plan_time import keep_time_limit
+from tasks.progress import announce
 from tasks.tracking import Tracker
 from tasks.worker import Worker
 
@@ -90,7 +91,9 @@ def plan_training(
         for digest, key in sorted((planned.plans[key].digest(), key) for key in planned.to_train()):
 
             def wait(key: str = key) -> None:
-                get_run_logger().info("Another run trains %s in just this way: it is waited for.", key)
+                sentence = f"another run trains {key} in just this way: it is waited for"
+                get_run_logger().info(sentence)
+                announce(sentence)
                 others.append(key)
 
             claims[key] = held.enter_context(contextlib.ExitStack())

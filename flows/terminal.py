@@ -60,7 +60,11 @@ class _Follower:
     def expect(self, forecast: Forecast) -> None:
         """Take a forecast into the time left, and say it."""
         self._expected = {"features": forecast.features_s, "train": forecast.training_s + forecast.rest_s}
-        self._console.print(f"expected: {forecast.sentence()}", highlight=False)
+        self.say(f"expected: {forecast.sentence()}")
+
+    def say(self, sentence: str) -> None:
+        """Show a sentence above the bars."""
+        self._console.print(sentence, highlight=False)
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now = time.monotonic()
@@ -87,7 +91,7 @@ def following(diseases: int, counting: str = "classifiers") -> Iterator[None]:
     console = open_console(stderr=True)
     progress = Progress(*COLUMNS, console=console, transient=True, disable=not console.is_terminal)
     follower = _Follower(progress, console, diseases, counting)
-    with progress, listening(follower, follower.expect):
+    with progress, listening(follower, follower.expect, follower.say):
         yield
 
 

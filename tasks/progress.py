@@ -18,19 +18,26 @@ Listener = Callable[[str, int, int], None]
 #: Called once, before anything that takes long, with what it will take.
 Expecter = Callable[[Forecast], None]
 
+#: Called with a sentence about what goes on.
+Announcer = Callable[[str], None]
+
+_announcer: ContextVar[Announcer | None] = ContextVar("radtrain_announced", default=None)
 _expecter: ContextVar[Expecter | None] = ContextVar("radtrain_expected", default=None)
 _listener: ContextVar[Listener | None] = ContextVar("radtrain_progress", default=None)
 
 
 @contextlib.contextmanager
-def listening(listener: Listener, expecter: Expecter | None = None) -> Iterator[None]:
-    """Have everything in this context tell the listener how far it is, and the other how long it will take."""
-    tokens = _listener.set(listener), _expecter.set(expecter)
+def listening(
+    listener: Listener, expecter: Expecter | None = None, announcer: Announcer | None = None
+) -> Iterator[None]:
+    """Have everything in this context tell the listener how far it is, and the others how long it will take and why it waits."""
+    tokens = _listener.set(listener), _expecter.set(expecter), _announcer.set(announcer)
     try:
         yield
     finally:
         _listener.reset(tokens[0])
         _expecter.reset(tokens[1])
+        _announcer.reset(tokens[2])
 
 
 def expect(forecast: Forecast) -> None:
@@ -38,6 +45,13 @@ def expect(forecast: Forecast) -> None:
     expecter = _expecter.get()
     if expecter is not None:
         expecter(forecast)
+
+
+def announce(sentence: str) -> None:
+    """Say what the run is waiting for."""
+    announcer = _announcer.get()
+    if announcer is not None:
+        announcer(sentence)
 
 
 def report(stage: str, done: int, total: int) -> None:

@@ -28,6 +28,7 @@ from tasks import find_unchanged
 from tasks.code_digest import digest_of
 from tasks.core.report import DiseasesFailed, Report
 from tasks.core.settings import default_tracking_uri
+from tasks.progress import listening
 from tasks.worker import Worker
 from tests.phantom_data import draw, write_catalog
 
@@ -235,9 +236,14 @@ def test_the_same_work_twice_at_once_is_refused(ground, first):
 
 def test_a_disease_that_two_runs_want_at_once_is_trained_once(ground, first):
     """They are not at the same work; the later one waits for the disease that both want, and takes what came of it."""
-    words = {"seed": 12, "overrides": {"epochs": 30}}
+    said: list[str] = []
+
+    def train(diseases: list[str]) -> State[Report]:
+        with listening(lambda *_: None, announcer=said.append):
+            return ground.train(diseases=diseases, seed=12, overrides={"epochs": 30})
+
     with ThreadPoolExecutor() as threads:
-        asked = [threads.submit(ground.train, diseases=keys, **words) for keys in (DISEASES, ["pneumonia"])]
+        asked = [threads.submit(train, keys) for keys in (list(DISEASES), ["pneumonia"])]
         reports = [future.result().result() for future in asked]
     ended = Counter((outcome.disease, outcome.state) for report in reports for outcome in report.outcomes)
     assert ended == {
@@ -245,6 +251,7 @@ def test_a_disease_that_two_runs_want_at_once_is_trained_once(ground, first):
         ("pneumonia", "completed"): 1,
         ("pneumonia", "unchanged"): 1,
     }
+    assert said == ["another run trains pneumonia in just this way: it is waited for"]
     assert not list(ground.home.glob("at-work/plan-*"))
 
 
