@@ -7,6 +7,7 @@ earlier run carried out.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -85,25 +86,27 @@ def plan_training(
         TrackingError: MLflow cannot be reached.
     """
     planned = _plan(worker, work, checked, tracker, began)
-    home, others = work.settings.home, []
+    home, awaited = work.settings.home, []
     with contextlib.ExitStack() as held:
         claims = {}
         for digest, key in sorted((planned.plans[key].digest(), key) for key in planned.to_train()):
-
-            def wait(key: str = key) -> None:
-                sentence = f"another run trains {key} in just this way: it is waited for"
-                get_run_logger().info(sentence)
-                announce(sentence)
-                others.append(key)
-
             claims[key] = held.enter_context(contextlib.ExitStack())
+            wait = functools.partial(_wait_for, key, awaited)
             claims[key].enter_context(in_turn_at(home, f"plan-{digest}", waiting=wait))
-        if others and not work.request.force:
+        if awaited and not work.request.force:
             planned = replace(planned, unchanged=find_unchanged(tracker, home, planned.plans))
         planned = replace(planned, claims=claims)
         for key in planned.unchanged:
             planned.give_up_claim(key)
         yield planned
+
+
+def _wait_for(disease: str, awaited: list[str]) -> None:
+    """Say that another run is at a disease, and note it."""
+    sentence = f"another run trains {disease} in just this way: it is waited for"
+    get_run_logger().info(sentence)
+    announce(sentence)
+    awaited.append(disease)
 
 
 def _plan(worker: Worker, work: Work, checked: Checked, tracker: Tracker, began: float) -> Planned:
